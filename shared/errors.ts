@@ -1,0 +1,183 @@
+// The registry of every error a person can meet: code, what it means, what to do, and the
+// settlement of the Service Bus message it implies. README's error table is held equal by a test.
+
+/** `complete`: the message leaves the queue, recorded elsewhere; `none`: no message is touched;
+ *  `hold`: the message is admitted and its key waits; `redeliver`: the broker delivers it again. */
+export type Settlement = 'complete' | 'none' | 'hold' | 'redeliver';
+
+interface Entry {
+  meaning: string;
+  remedy: string;
+  settlement: Settlement;
+}
+
+export const errorRegistry = {
+  CVY_KEY_MISSING: {
+    meaning: 'a message has no usable key (session id and convoyKey both absent or empty)',
+    remedy: 'send with a key of 1-128 characters; our sender sets sessionId and convoyKey',
+    settlement: 'complete',
+  },
+  CVY_KEY_INVALID: {
+    meaning: 'a key is longer than 128 characters, holds control characters or broken Unicode',
+    remedy: 'use 1-128 printable characters',
+    settlement: 'complete',
+  },
+  CVY_KEY_AMBIGUOUS: {
+    meaning: 'without convoyKey the host changed the session id (it parses metadata as JSON)',
+    remedy: 'set the application property convoyKey to the session id, or send with our sender',
+    settlement: 'complete',
+  },
+  CVY_KEY_MISMATCH: {
+    meaning: 'convoyKey is not the session id of the message',
+    remedy: 'set sessionId and convoyKey to the same text',
+    settlement: 'complete',
+  },
+  CVY_ID_AMBIGUOUS: {
+    meaning: 'without convoyMessageId the host changed the message id; it is not used for dedup',
+    remedy: 'set the application property convoyMessageId, or send with our sender',
+    settlement: 'complete',
+  },
+  CVY_ID_INVALID: {
+    meaning: 'a message id is empty, longer than 1,024 characters or broken Unicode',
+    remedy: 'use a message id of 1-1,024 characters',
+    settlement: 'complete',
+  },
+  CVY_BODY_NOT_JSON: {
+    meaning: 'the body is not JSON',
+    remedy: 'send a JSON body with contentType application/json',
+    settlement: 'complete',
+  },
+  CVY_BODY_NOT_UTF8: {
+    meaning: 'the body is not valid UTF-8',
+    remedy: 'encode the JSON body as UTF-8; put binary data elsewhere and send its address',
+    settlement: 'complete',
+  },
+  CVY_SCHEMA: {
+    meaning: 'the body does not match the schema of the convoy',
+    remedy: 'send what the schema in functions/convoys/ asks for; the reason names the field',
+    settlement: 'complete',
+  },
+  CVY_ENVELOPE: {
+    meaning: 'an application property (schemaVersion, senderPosition, occurredAt, type) is malformed',
+    remedy: 'see the message contract; occurredAt is ISO-8601 with a zone',
+    settlement: 'complete',
+  },
+  CVY_BODY_TOO_LARGE: {
+    meaning: 'the message is larger than the broker accepts',
+    remedy: 'store the large part elsewhere and send its address',
+    settlement: 'none',
+  },
+  CVY_TOO_LARGE: {
+    meaning: 'one message with its outputs does not fit one transaction (90 operations, 1.5 MB)',
+    remedy: 'emit less per message, or keep less in the state; then retry or skip the message',
+    settlement: 'hold',
+  },
+  CVY_CONVOY_UNKNOWN: {
+    meaning: 'no convoy of this name is registered, or its queue does not exist',
+    remedy: 'check the name against functions/convoys/registry.ts and deploy its queue',
+    settlement: 'none',
+  },
+  CVY_DEFINITION: {
+    meaning: 'a convoy definition is wrong',
+    remedy: 'change what the message lists, in functions/convoys/',
+    settlement: 'none',
+  },
+  CVY_HANDLER: {
+    meaning: 'the apply function of the convoy threw',
+    remedy: 'mend the convoy and deploy it, then retry; or skip the message',
+    settlement: 'hold',
+  },
+  CVY_HOLE: {
+    meaning: 'an admitted message cannot be read although the gate counts it',
+    remedy: 'check who deletes items of the convoys container; restore the item, then retry',
+    settlement: 'hold',
+  },
+  CVY_INVARIANT: {
+    meaning: 'the stored state of a convoy breaks an invariant of the engine',
+    remedy: 'check who else writes to the container; this is a defect, report it with the detail',
+    settlement: 'hold',
+  },
+  CVY_PAUSED: {
+    meaning: 'an operator paused the key',
+    remedy: 'resume it when the reason is gone',
+    settlement: 'hold',
+  },
+  CVY_PUBLISH: {
+    meaning: 'more than 200 outputs of a key wait for the broker',
+    remedy: 'check the output queue (size, throttling, send rights); publishing goes on by itself',
+    settlement: 'hold',
+  },
+  CVY_CONFLICT: {
+    meaning: 'the convoy changed since the operator looked at it',
+    remedy: 'look again, then repeat the action',
+    settlement: 'none',
+  },
+  CVY_NOT_FOUND: {
+    meaning: 'no such convoy key, or no such route',
+    remedy: 'check convoy and key; keys are written as pathKey in paths',
+    settlement: 'none',
+  },
+  CVY_BAD_REQUEST: {
+    meaning: 'a parameter of the request is malformed',
+    remedy: 'change what the message names',
+    settlement: 'none',
+  },
+  CVY_FILE: {
+    meaning: 'an input file cannot be read or a row of it is malformed',
+    remedy: 'check path, format and column names; nothing of the bad row was sent',
+    settlement: 'none',
+  },
+  CVY_SETTINGS: {
+    meaning: 'a required setting is missing or malformed',
+    remedy: 'set what the message lists in the app settings or local.settings.json',
+    settlement: 'none',
+  },
+  CVY_ENVIRONMENT: {
+    meaning: 'the environment cannot keep the guarantees (several write regions, partitioned queue)',
+    remedy: 'use one Cosmos write region and unpartitioned session queues',
+    settlement: 'redeliver',
+  },
+  CVY_UNREACHABLE: {
+    meaning: 'a service cannot be reached',
+    remedy: 'check that it runs and that the address is right',
+    settlement: 'redeliver',
+  },
+  CVY_PORT_BUSY: {
+    meaning: 'a port of the local stack is in use',
+    remedy: 'stop what uses it or choose another with the flag that the message names',
+    settlement: 'none',
+  },
+  CVY_DATA_IN_USE: {
+    meaning: 'another local stack runs on the same data folder',
+    remedy: 'stop it, or choose another folder with --data',
+    settlement: 'none',
+  },
+} as const satisfies Record<string, Entry>;
+
+export type ErrorCode = keyof typeof errorRegistry;
+
+/** An error for operators and senders: `code: what was received. Remedy: …`. */
+export class ConvoyError extends Error {
+  readonly code: ErrorCode;
+  readonly received: string;
+
+  constructor(code: ErrorCode, received: string, options?: { cause?: unknown }) {
+    super(`${code}: ${received}. Remedy: ${errorRegistry[code].remedy}.`, options);
+    this.name = 'ConvoyError';
+    this.code = code;
+    this.received = received;
+  }
+
+  get remedy(): string {
+    return errorRegistry[this.code].remedy;
+  }
+
+  get settlement(): Settlement {
+    return errorRegistry[this.code].settlement;
+  }
+}
+
+/** The text of anything thrown, without stack. */
+export function reasonOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
