@@ -1,0 +1,18 @@
+#!/usr/bin/env node
+// The `convoy` bin. Node < 22.13 has no node:sqlite, so an older Node hands over to the `node` dev
+// dependency (24.x) of this package; everything else is in infra/cli.ts.
+import { spawnSync } from 'node:child_process';
+import { createRequire } from 'node:module';
+import { fileURLToPath } from 'node:url';
+
+const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
+const cli = fileURLToPath(new URL('../dist/infra/cli.js', import.meta.url));
+
+if (major > 22 || (major === 22 && minor >= 13)) {
+  await import(new URL('../dist/infra/cli.js', import.meta.url).href);
+} else {
+  const require = createRequire(import.meta.url);
+  const node = require.resolve('node/package.json').replace(/package\.json$/, 'bin/node');
+  const child = spawnSync(node, [cli, ...process.argv.slice(2)], { stdio: 'inherit' });
+  process.exit(child.status ?? 1);
+}
