@@ -1,0 +1,166 @@
+// PURE. The hand-off between senders, instances, sweeper and operators (DESIGN §4): every transition of
+// `gate`, and of `progress` where both move together. The simulation, the model check and the engine
+// drive these same functions.
+//
+// Owns:    which transition is legal and what both items are afterwards.
+// Leaves:  the batch with If-Match to the engine; a lost race is a 412 there, never a decision here.
+//
+// Invariants (assertHandoff; tests cite them by rule):
+//   H1  admit moves tail by exactly one; from idle it opens epoch + 1.
+//   H3  an epoch number is never used twice: epochs only rise.
+//   H4  one wake per wait.
+//   H5  while the gate is active, progress.epoch = gate.epoch.
+//   H6  closing and resting move the fence: progress.epoch > gate.epoch unless active.
+//   H8  a held gate carries hold and cursor; admits only append to it.
+import assert from 'node:assert/strict';
+import { type Gate, type Hold, type Progress, initialGate, noHold } from './state.ts';
+
+export interface AdmitInput {
+  messageId: string;
+  at: number;
+  sequence: number | null;
+}
+
+export interface AdmitStep {
+  gate: Gate;
+  position: number;
+  /** The gate did not exist: gate and progress are created. */
+  created: boolean;
+  /** The admit opened an epoch: H2 has to start its instance. */
+  opened: boolean;
+  /** [H4] This admit found the instance waiting and raises the one wake. */
+  wake: boolean;
+}
+
+/** [H1] Appends one message. Total: it is legal in every phase. */
+export function admit(gate: Gate | undefined, input: AdmitInput): AdmitStep {
+  const before = gate ?? initialGate();
+  const opened = before.phase === 'idle';
+  const after: Gate = {
+    ...before,
+    phase: opened ? 'active' : before.phase,
+    epoch: opened ? before.epoch + 1 : before.epoch,
+    tail: before.tail + 1,
+    waiting: false,
+    dueAt: opened ? null : before.dueAt,
+    lastMessageId: input.messageId,
+    lastAdmittedAt: input.at,
+    sequence: input.sequence,
+    writtenAt: input.at,
+  };
+  const wake = before.phase === 'active' && before.waiting;
+  return { gate: after, position: after.tail, created: gate === undefined, opened, wake };
+}
+
+/** [H3] Whether an instance of `epoch` may act at all. */
+export function isCurrent(gate: Gate, progress: Progress, epoch: number): boolean {
+  return gate.phase === 'active' && gate.epoch === epoch && progress.epoch === epoch;
+}
+
+/** [H4] Announces a wait. Legal only without backlog, else a message would wait for the linger. */
+export function wait(gate: Gate, progress: Progress, at: number): Gate {
+  assert.equal(progress.cursor, gate.tail, 'H4: waits only without backlog');
+  assert.equal(gate.phase, 'active', 'H4: only an active gate waits');
+  return { ...gate, waiting: true, writtenAt: at };
+}
+
+/** [H6] Whether the convoy may close now; the outbox is the caller's to know. */
+export function mayClose(gate: Gate, progress: Progress): boolean {
+  return progress.cursor === gate.tail && progress.hold.kind === 'none';
+}
+
+/** [H6] Gate idle, fence moved past the epoch that closes. `dueAt` wakes the key for its windows. */
+export function close(
+  gate: Gate,
+  progress: Progress,
+  options: { at: number; dueAt: number | null },
+): { gate: Gate; progress: Progress } {
+  assert.ok(mayClose(gate, progress), 'H6: closes only with cursor = tail and no hold');
+  assert.equal(gate.phase, 'active', 'H6: only an active gate closes');
+  return {
+    gate: { ...gate, phase: 'idle', waiting: false, dueAt: options.dueAt, writtenAt: options.at },
+    progress: { ...progress, epoch: gate.epoch + 1, writtenAt: options.at },
+  };
+}
+
+/** [H8] Blocked and paused are not waited out: the instance ends, the gate shows why. */
+export function rest(
+  gate: Gate,
+  progress: Progress,
+  at: number,
+): { gate: Gate; progress: Progress } {
+  assert.ok(progress.hold.kind === 'blocked' || progress.hold.kind === 'paused', 'H8: needs a hold');
+  assert.equal(gate.phase, 'active', 'H8: only an active gate rests');
+  return {
+    gate: {
+      ...gate,
+      phase: 'held',
+      waiting: false,
+      hold: progress.hold,
+      cursor: progress.cursor,
+      writtenAt: at,
+    },
+    progress: { ...progress, epoch: gate.epoch + 1, writtenAt: at },
+  };
+}
+
+/** [H8, H9] Opens a new epoch on both items; the sweeper keeps the hold, an operator changes it. */
+export function reopen(
+  gate: Gate,
+  progress: Progress,
+  options: { at: number; hold?: Hold },
+): { gate: Gate; progress: Progress } {
+  const epoch = Math.max(gate.epoch, progress.epoch) + 1;
+  return {
+    gate: {
+      ...gate,
+      phase: 'active',
+      epoch,
+      waiting: false,
+      dueAt: null,
+      hold: noHold,
+      cursor: null,
+      writtenAt: options.at,
+    },
+    progress: { ...progress, epoch, hold: options.hold ?? progress.hold, writtenAt: options.at },
+  };
+}
+
+export interface SweepLimits {
+  /** Function time-out + 2 min: longer than any drain may stay silent. */
+  backlogSilenceMs: number;
+  /** Linger + 2 min: longer than any wait may stay silent. */
+  lingerSilenceMs: number;
+}
+
+/** [H9] Why the sweeper has to reopen this key, or undefined. Looks at both items, never at the hub. */
+export function sweepReason(
+  gate: Gate,
+  progress: Progress,
+  at: number,
+  limits: SweepLimits,
+): string | undefined {
+  const silentMs = at - Math.max(gate.writtenAt, progress.writtenAt);
+  if (gate.phase === 'idle') {
+    return gate.dueAt !== null && gate.dueAt <= at ? 'due by itself' : undefined;
+  }
+  if (gate.phase === 'held') return undefined;
+  if (progress.hold.kind === 'retrying') {
+    const overdueMs = at - Math.max(progress.hold.nextAttemptAt ?? 0, progress.writtenAt);
+    return overdueMs > limits.backlogSilenceMs ? 'retry overdue' : undefined;
+  }
+  // A hold that ends in H8 is not rested yet: its instance may have died between commit and rest.
+  if (progress.cursor < gate.tail || progress.hold.kind !== 'none') {
+    return silentMs > limits.backlogSilenceMs ? 'backlog without progress' : undefined;
+  }
+  return silentMs > limits.lingerSilenceMs ? 'active without backlog' : undefined;
+}
+
+/** Checked after every read of both items from one consistent batch; throws on corruption. */
+export function assertHandoff(gate: Gate, progress: Progress): void {
+  assert.ok(Number.isSafeInteger(gate.tail) && gate.tail >= 0, 'H1: tail is a count');
+  assert.ok(progress.cursor <= gate.tail, 'H7: the cursor never passes the tail');
+  assert.ok(progress.settled >= 0 && progress.settled <= progress.cursor, 'H5: settled <= cursor');
+  if (gate.phase === 'active') assert.equal(progress.epoch, gate.epoch, 'H5: one epoch while active');
+  else assert.ok(progress.epoch > gate.epoch, 'H6: the fence has moved');
+}

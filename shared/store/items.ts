@@ -1,0 +1,112 @@
+// Every item kind of the containers, its id and its fields; one file, as CONTRACT §4 asks.
+//
+// Container `convoys`, partition key /convoyId = `<convoy>:<key>`:
+//   gate, progress, inbox:<position>, seen:<hex>, window:<name>:<start>, outbox:<settlement>:<n>,
+//   parked:<position>, dead:<sequence>; and in the partition `<convoy>:` quarantine:<hex>.
+// [H12] The container's default TTL is -1: an item expires only when it carries its own `ttl`.
+// Item ids hold only [A-Za-z0-9:_-]: the SDK does not check ids inside a batch, Azure does.
+import type { Admitted, ClosedWindow, Gate, Output, Progress } from '../convoy/state.ts';
+import { hexHash } from '../keys.ts';
+
+interface Placed {
+  id: string;
+  convoyId: string;
+}
+
+export interface GateItem extends Placed, Gate {
+  kind: 'gate';
+  convoy: string;
+  key: string;
+}
+
+export interface ProgressItem extends Placed, Progress {
+  kind: 'progress';
+  convoy: string;
+  key: string;
+}
+
+export type InboxOutcome =
+  'waiting' | 'applied' | 'rejected' | 'invalid' | 'parked' | 'skipped' | 'deadLettered';
+
+export interface InboxItem extends Placed, Admitted {
+  kind: 'inbox';
+  admittedAt: number;
+  sequence: number | null;
+  outcome: InboxOutcome;
+  settledAt?: number;
+  settlement?: number;
+  code?: string;
+  reason?: string;
+  attempts?: number;
+  chain?: string;
+  ttl?: number;
+}
+
+/** Dedup marker of one message id; `repeats` counts the copies that came after. */
+export interface SeenItem extends Placed {
+  kind: 'seen';
+  messageId: string;
+  position: number;
+  repeats?: number;
+  ttl?: number;
+}
+
+export interface WindowItem extends Placed, ClosedWindow {
+  kind: 'window';
+  ttl?: number;
+}
+
+/** [H11] Outputs of one commit that the broker has not acknowledged yet, several per item. */
+export interface OutboxItem extends Placed {
+  kind: 'outbox';
+  outputs: Output[];
+}
+
+/** A message the broker gave up on, picked up from the dead-letter queue. */
+export interface DeadItem extends Placed {
+  kind: 'dead';
+  messageId: string;
+  type: string;
+  bodyText?: string;
+  sequence: number;
+  reason: string;
+  recordedAt: number;
+}
+
+/** A message without a usable key: recorded here, then completed. */
+export interface QuarantineItem extends Placed {
+  kind: 'quarantine';
+  convoy: string;
+  code: string;
+  reason: string;
+  remedy: string;
+  messageId: string;
+  sessionId: string;
+  bodyBase64: string;
+  applicationProperties: string;
+  sequence: number;
+  recordedAt: number;
+}
+
+export type ConvoyItem =
+  | GateItem
+  | ProgressItem
+  | InboxItem
+  | SeenItem
+  | WindowItem
+  | OutboxItem
+  | DeadItem
+  | QuarantineItem;
+
+const padded = (value: number): string => String(value).padStart(12, '0');
+
+export const itemIds = {
+  gate: 'gate',
+  progress: 'progress',
+  inbox: (position: number) => `inbox:${padded(position)}`,
+  seen: (messageId: string) => `seen:${hexHash(messageId)}`,
+  window: (name: string, start: number) => `window:${name}:${start}`,
+  outbox: (settlement: number, n: number) => `outbox:${padded(settlement)}:${padded(n)}`,
+  dead: (sequence: number) => `dead:${padded(sequence)}`,
+  quarantine: (identity: string) => `quarantine:${hexHash(identity)}`,
+} as const;

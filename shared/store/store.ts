@@ -1,0 +1,120 @@
+// The port to Cosmos DB. Two adapters (cosmos.ts, memory.ts) pass one contract suite.
+//
+// Owns nothing of the protocol: it offers point reads, ranges, one atomic batch per logical partition
+// and the few lists that operators and the sweeper ask for. Reads may be stale (H14): callers rely on
+// If-Match, never on freshness. Compare-and-swap is `replace` with `ifMatch`; there is no upsert with
+// If-Match, because Cosmos creates a missing item for it (reference/cosmos.md §4).
+import type {
+  ConvoyItem,
+  DeadItem,
+  GateItem,
+  InboxItem,
+  InboxOutcome,
+  OutboxItem,
+  ProgressItem,
+  QuarantineItem,
+  SeenItem,
+  WindowItem,
+} from './items.ts';
+
+export interface Versioned<Item> {
+  item: Item;
+  etag: string;
+}
+
+/** `set` is a patch of top-level fields (at most 10, the limit of Cosmos). */
+export type StoreOperation =
+  | { kind: 'create'; item: ConvoyItem }
+  | { kind: 'replace'; item: ConvoyItem; ifMatch: string }
+  | { kind: 'set'; id: string; fields: Record<string, unknown> }
+  | { kind: 'delete'; id: string };
+
+/** `status` of the first operation that failed: 404, 409 or 412. Nothing of the batch was applied. */
+export type BatchResult =
+  { applied: true; etags: string[] } | { applied: false; failed: number; status: number };
+
+/** The store cannot answer now (429, 408, 503, connection lost): the outcome of a write is unknown. */
+export class StoreUnavailable extends Error {
+  readonly retryAfterMs: number | undefined;
+
+  constructor(message: string, options?: { cause?: unknown; retryAfterMs?: number | undefined }) {
+    super(message, options);
+    this.name = 'StoreUnavailable';
+    this.retryAfterMs = options?.retryAfterMs;
+  }
+}
+
+/** The request can never succeed as it is (413, 400): the item is too large or malformed. */
+export class StoreRefused extends Error {
+  readonly status: number;
+
+  constructor(status: number, message: string, options?: { cause?: unknown }) {
+    super(message, options);
+    this.name = 'StoreRefused';
+    this.status = status;
+  }
+}
+
+export interface Page<Item> {
+  items: Item[];
+  continuation?: string;
+}
+
+export interface GateFilter {
+  convoy?: string;
+  phase?: GateItem['phase'];
+  limit: number;
+  continuation?: string;
+}
+
+export interface Totals {
+  convoys: number;
+  perPhase: Record<string, number>;
+  /** Messages admitted, summed over the gates. */
+  admitted: number;
+  /** Summed over the progress items. */
+  counts: Record<string, number>;
+  holds: Record<string, number>;
+}
+
+/** Every method rejects with StoreUnavailable or StoreRefused and with nothing else. */
+export interface ConvoyStore {
+  readGate(convoyId: string): Promise<Versioned<GateItem> | undefined>;
+  readProgress(convoyId: string): Promise<Versioned<ProgressItem> | undefined>;
+  readSeen(convoyId: string, messageId: string): Promise<SeenItem | undefined>;
+  /** Inbox items `from..to` by position, ascending, at most `limit`; holes are simply absent. */
+  readInbox(
+    convoyId: string,
+    range: { from: number; to: number; limit: number },
+  ): Promise<InboxItem[]>;
+  /** All unpublished outputs of a key, lowest settlement first. */
+  readOutbox(convoyId: string): Promise<OutboxItem[]>;
+  readWindow(convoyId: string, name: string, start: number): Promise<WindowItem | undefined>;
+  /** All operations or none; at most 100. */
+  batch(convoyId: string, operations: StoreOperation[]): Promise<BatchResult>;
+
+  /** [H9] Active gates not written since `writtenBefore`, oldest first; asks the index. */
+  gatesUnwritten(writtenBefore: number, limit: number): Promise<GateItem[]>;
+  /** [H9] Idle gates whose `dueAt` has passed, oldest first; asks the index. */
+  gatesDue(dueBefore: number, limit: number): Promise<GateItem[]>;
+
+  listGates(filter: GateFilter): Promise<Page<GateItem>>;
+  /** Progress items with this hold kind (`none` is not indexed for this: use listGates). */
+  listHeld(kind: string, filter: GateFilter): Promise<Page<ProgressItem>>;
+  progressOf(convoyIds: string[]): Promise<ProgressItem[]>;
+  listMessages(
+    convoyId: string,
+    filter: { from: number; outcome?: InboxOutcome; limit: number; continuation?: string },
+  ): Promise<Page<InboxItem>>;
+  listWindows(
+    convoyId: string,
+    filter: { window?: string; limit: number; continuation?: string },
+  ): Promise<Page<WindowItem>>;
+  listDead(convoyId: string, limit: number): Promise<DeadItem[]>;
+  listQuarantine(convoy: string, limit: number): Promise<QuarantineItem[]>;
+  /** How many copies of already admitted messages came for this key. */
+  countRepeats(convoyId: string): Promise<number>;
+  totals(): Promise<Totals>;
+  /** Rejects when the store cannot be reached or cannot keep H14 (several write regions). */
+  check(): Promise<void>;
+}
