@@ -139,6 +139,7 @@ async function sendStream(wire: Wire, { queue, messages, onProgress }: Stream) {
   const progress: SendProgress = { sent: 0 };
   let packing: ServiceBusMessageBatch | undefined;
   let flight: Promise<void> | undefined;
+  let isBroken = false;
   const launch = (batch: ServiceBusMessageBatch): void => {
     flight = wire.transmit(queue, batch).then(() => {
       flight = undefined;
@@ -146,7 +147,7 @@ async function sendStream(wire: Wire, { queue, messages, onProgress }: Stream) {
       onProgress?.({ ...progress });
     });
     // The failure is met where the flight is awaited; here it must not count as unhandled.
-    flight.catch(() => {});
+    flight.catch(() => void (isBroken = true));
   };
   const flush = async (): Promise<void> => {
     await flight;
@@ -165,7 +166,7 @@ async function sendStream(wire: Wire, { queue, messages, onProgress }: Stream) {
     }
   } catch (error) {
     // What came before the fault is sent; the source is told that nothing more is taken [N2].
-    if (!(error instanceof ConvoyError && error.code === 'CVY_UNREACHABLE')) await settle();
+    if (!isBroken) await settle();
     await source.return?.();
     throw error;
   }
@@ -242,7 +243,7 @@ function createWire(address: ServiceBusAddress, options: SenderOptions): Wire {
         const limitMs = answeredOnce ? retryForMs : (options.connectWithinMs ?? retryForMs);
         const isLate = clock.now() - startedAt + pauseMs > limitMs;
         if (serviceBusFault(error) !== 'transient' || isLate) throw refusal(queue, error);
-        await sleep(clock, pauseMs, closed.signal);
+        await pause(clock, pauseMs, closed.signal);
       }
     }
   }
@@ -263,6 +264,16 @@ function createWire(address: ServiceBusAddress, options: SenderOptions): Wire {
       await (await opening)?.close();
     },
   };
+}
+
+/** Waits and keeps the process alive meanwhile: with the broker away nothing else would. */
+async function pause(clock: Clock, pauseMs: number, signal: AbortSignal): Promise<void> {
+  const anchor = setInterval(() => {}, 60_000);
+  try {
+    await sleep(clock, pauseMs, signal);
+  } finally {
+    clearInterval(anchor);
+  }
 }
 
 /** What the sender of the message is told when the broker will not have it. */
