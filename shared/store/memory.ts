@@ -1,0 +1,339 @@
+// The store in memory, for tests and the simulator: exactly the port, with the semantics of Cosmos.
+//
+// Owns: etags, preconditions, atomicity of a batch, TTL on the clock, limits of bytes. Items live as
+//   JSON text, so nothing is shared with a caller and undefined fields vanish as on the wire.
+// Leaves: what a batch may look like to limits.ts; who calls what, and why, to the engine.
+//
+//   M1. A batch is applied in one step without waiting in between: all of it or nothing.
+//   M2. An expired item is absent for every method, and its id can be created again.
+//   M3. Reads are never stale here; a simulation makes them stale through `intercept`.
+import { realClock, type Clock } from '../clock.ts';
+import type { ConvoyItem, GateItem, ProgressItem } from './items.ts';
+import { itemIds } from './items.ts';
+import { assertBatch, assertConvoyId, assertInstants, bytesMax, fieldsToSet } from './limits.ts';
+import { assertLimit, idsUnder, pageOf, restOf, type IdRange } from './paging.ts';
+import { StoreRefused } from './store.ts';
+import type {
+  BatchResult,
+  ConvoyStore,
+  GateFilter,
+  InstantRange,
+  Page,
+  StoreOperation,
+  Totals,
+  Versioned,
+} from './store.ts';
+
+/** One call of the port, as a test or the simulator sees it. */
+export interface MemoryCall {
+  method: string;
+  convoyId?: string;
+  operations?: readonly StoreOperation[];
+}
+
+export interface MemoryStoreOptions {
+  clock?: Clock;
+  /** Before a call takes effect: may wait (latency) or throw StoreUnavailable (not applied). */
+  intercept?(call: MemoryCall): Promise<void>;
+  /** After a call took effect: a throw models "applied, but the answer got lost". */
+  interceptAnswer?(call: MemoryCall): Promise<void>;
+}
+
+interface Stored {
+  text: string;
+  bytes: number;
+  etag: string;
+  /** Epoch seconds; an item is gone from this instant on. */
+  expiresAt: number | undefined;
+}
+
+type Partition = Map<string, Stored>;
+
+/** Opens an empty store. */
+export function createMemoryStore(options: MemoryStoreOptions = {}): ConvoyStore {
+  const items = new MemoryItems(options.clock ?? realClock);
+  const call = async <Answer>(about: MemoryCall, work: () => Answer): Promise<Answer> => {
+    await options.intercept?.(about);
+    const answer = work();
+    await options.interceptAnswer?.(about);
+    return answer;
+  };
+  const inPartition = <Answer>(method: string, convoyId: string, work: () => Answer) => {
+    return call({ method, convoyId }, () => {
+      assertConvoyId(convoyId);
+      return work();
+    });
+  };
+  return {
+    readGate: (id) => inPartition('readGate', id, () => items.versioned(id, 'gate')),
+    readProgress: (id) => inPartition('readProgress', id, () => items.versioned(id, 'progress')),
+    readSeen: (id, messageId) =>
+      inPartition('readSeen', id, () => items.one(id, 'seen', itemIds.seen(messageId))),
+    readWindow: (id, name, start) =>
+      inPartition('readWindow', id, () => items.one(id, 'window', itemIds.window(name, start))),
+    readInbox: (id, { from, to, limit }) =>
+      inPartition('readInbox', id, () => {
+        assertLimit(limit);
+        const range = { from: itemIds.inbox(from), below: `${itemIds.inbox(to)}!` };
+        return items.inRange(id, 'inbox', range).slice(0, limit);
+      }),
+    readOutbox: (id) =>
+      inPartition('readOutbox', id, () => items.inRange(id, 'outbox', idsUnder('outbox'))),
+    batch: (convoyId, operations) =>
+      call({ method: 'batch', convoyId, operations }, () => items.apply(convoyId, operations)),
+    ...lists(items, call),
+    check: () => call({ method: 'check' }, () => undefined),
+  };
+}
+
+type Call = <Answer>(about: MemoryCall, work: () => Answer) => Promise<Answer>;
+
+type ListMethod =
+  | 'gatesUnwritten'
+  | 'gatesDue'
+  | 'listGates'
+  | 'listHeld'
+  | 'progressOf'
+  | 'listMessages'
+  | 'listWindows'
+  | 'listDead'
+  | 'listQuarantine'
+  | 'countRepeats'
+  | 'totals';
+
+function lists(items: MemoryItems, call: Call): Pick<ConvoyStore, ListMethod> {
+  const inPartition = <Answer>(method: string, convoyId: string, work: () => Answer) =>
+    call({ method, convoyId }, () => {
+      assertConvoyId(convoyId);
+      return work();
+    });
+  return {
+    gatesUnwritten: (range, limit) =>
+      call({ method: 'gatesUnwritten' }, () => {
+        const active = items.everywhere('gate').filter((gate) => gate.phase === 'active');
+        return oldestFirst(active, { ...range, limit, at: (gate) => gate.writtenAt });
+      }),
+    gatesDue: (range, limit) =>
+      call({ method: 'gatesDue' }, () => {
+        const idle = items.everywhere('gate').filter((gate) => gate.phase === 'idle');
+        return oldestFirst(idle, { ...range, limit, at: (gate) => gate.dueAt });
+      }),
+    listGates: (filter) =>
+      call({ method: 'listGates' }, () => pageOfGates(items.everywhere('gate'), filter)),
+    listHeld: (kind, filter) =>
+      call({ method: 'listHeld' }, () => {
+        const held = items.everywhere('progress').filter((progress) => progress.hold.kind === kind);
+        return pageOfGates(held, filter);
+      }),
+    progressOf: (convoyIds) =>
+      call({ method: 'progressOf' }, () =>
+        convoyIds.flatMap((id) => items.one(id, 'progress', itemIds.progress) ?? []),
+      ),
+    listMessages: (id, filter) =>
+      inPartition('listMessages', id, () => {
+        assertLimit(filter.limit);
+        const range = { ...idsUnder('inbox'), from: itemIds.inbox(filter.from) };
+        const found = items
+          .inRange(id, 'inbox', restOf(range, filter.continuation))
+          .filter((item) => filter.outcome === undefined || item.outcome === filter.outcome);
+        return pageOf(found, filter.limit);
+      }),
+    listWindows: (id, filter) =>
+      inPartition('listWindows', id, () => {
+        assertLimit(filter.limit);
+        const range = idsUnder(filter.window === undefined ? 'window' : `window:${filter.window}`);
+        return pageOf(
+          items.inRange(id, 'window', restOf(range, filter.continuation)),
+          filter.limit,
+        );
+      }),
+    listDead: (id, limit) =>
+      inPartition('listDead', id, () => {
+        assertLimit(limit);
+        return items.inRange(id, 'dead', idsUnder('dead')).slice(0, limit);
+      }),
+    listQuarantine: (convoy, limit) =>
+      inPartition('listQuarantine', `${convoy}:`, () => {
+        assertLimit(limit);
+        const range = idsUnder('quarantine');
+        return items.inRange(`${convoy}:`, 'quarantine', range).slice(0, limit);
+      }),
+    countRepeats: (id) =>
+      inPartition('countRepeats', id, () =>
+        items.inRange(id, 'seen', idsUnder('seen')).reduce((n, seen) => n + (seen.repeats ?? 0), 0),
+      ),
+    totals: () => call({ method: 'totals' }, () => totalsOf(items)),
+  };
+}
+
+function oldestFirst(
+  gates: GateItem[],
+  range: InstantRange & { limit: number; at(gate: GateItem): number | null },
+): GateItem[] {
+  assertLimit(range.limit);
+  assertInstants(range);
+  return gates
+    .map((gate) => ({ gate, at: range.at(gate) ?? Number.NEGATIVE_INFINITY }))
+    .filter(({ at }) => at > range.after && at <= range.upTo)
+    .sort((a, b) => a.at - b.at)
+    .slice(0, range.limit)
+    .map(({ gate }) => gate);
+}
+
+/** Gates and progress items are listed by convoy id here, by Cosmos in its own stable order. */
+function pageOfGates<Item extends GateItem | ProgressItem>(
+  found: Item[],
+  filter: GateFilter,
+): Page<Item> {
+  assertLimit(filter.limit);
+  const { convoy, phase, continuation, limit } = filter;
+  const rest = found
+    .filter((item) => convoy === undefined || item.convoy === convoy)
+    .filter((item) => phase === undefined || ('phase' in item && item.phase === phase))
+    .filter((item) => continuation === undefined || item.convoyId > continuation)
+    .sort((a, b) => (a.convoyId < b.convoyId ? -1 : 1));
+  const items = rest.slice(0, limit);
+  const last = items.at(-1);
+  return rest.length > limit && last ? { items, continuation: last.convoyId } : { items };
+}
+
+function totalsOf(items: MemoryItems): Totals {
+  const totals: Totals = { convoys: 0, perPhase: {}, admitted: 0, counts: {}, holds: {} };
+  const add = (sums: Record<string, number>, name: string, n: number): void => {
+    sums[name] = (sums[name] ?? 0) + n;
+  };
+  for (const gate of items.everywhere('gate')) {
+    totals.convoys += 1;
+    totals.admitted += gate.tail;
+    add(totals.perPhase, gate.phase, 1);
+  }
+  for (const progress of items.everywhere('progress')) {
+    add(totals.holds, progress.hold.kind, 1);
+    for (const [name, n] of Object.entries(progress.counts)) add(totals.counts, name, n);
+  }
+  return totals;
+}
+
+type Kind = ConvoyItem['kind'];
+type ItemOf<K extends Kind> = Extract<ConvoyItem, { kind: K }>;
+
+class MemoryItems {
+  readonly #clock: Clock;
+  readonly #partitions = new Map<string, Partition>();
+  #writes = 0;
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  one<K extends Kind>(convoyId: string, kind: K, id: string): ItemOf<K> | undefined {
+    const stored = this.#live(this.#partitions.get(convoyId)?.get(id));
+    return stored && readAs(kind, stored);
+  }
+
+  versioned<K extends 'gate' | 'progress'>(
+    convoyId: string,
+    kind: K,
+  ): Versioned<ItemOf<K>> | undefined {
+    const stored = this.#live(this.#partitions.get(convoyId)?.get(kind));
+    return stored && { item: readAs(kind, stored), etag: stored.etag };
+  }
+
+  /** Live items of a partition with `from <= id < below`, ascending by id. */
+  inRange<K extends Kind>(convoyId: string, kind: K, { from, below }: IdRange): ItemOf<K>[] {
+    return [...(this.#partitions.get(convoyId) ?? [])]
+      .filter(([id, stored]) => id >= from && id < below && this.#live(stored))
+      .sort(([a], [b]) => (a < b ? -1 : 1))
+      .map(([, stored]) => readAs(kind, stored));
+  }
+
+  /** Live gates or progress items of all partitions: one per key, under a fixed id. */
+  everywhere<K extends 'gate' | 'progress'>(kind: K): ItemOf<K>[] {
+    return [...this.#partitions.keys()].flatMap((convoyId) => this.one(convoyId, kind, kind) ?? []);
+  }
+
+  /** [M1] Synchronous, into a copy that replaces nothing until the last operation has succeeded. */
+  apply(convoyId: string, operations: readonly StoreOperation[]): BatchResult {
+    assertBatch(convoyId, operations);
+    const partition = this.#partitions.get(convoyId) ?? new Map<string, Stored>();
+    const changed = new Map<string, Stored | undefined>();
+    const etags: string[] = [];
+    let bytes = 0;
+    for (const [index, operation] of operations.entries()) {
+      const id = 'item' in operation ? operation.item.id : operation.id;
+      const before = this.#live(changed.has(id) ? changed.get(id) : partition.get(id));
+      const status = failureOf(operation, before);
+      if (status !== undefined) return { applied: false, failed: index, status };
+      const after = this.#after(operation, before);
+      bytes += after?.bytes ?? 0;
+      if (bytes > bytesMax) throw new StoreRefused(413, `a batch of more than ${bytesMax} bytes`);
+      changed.set(id, after);
+      etags.push(after?.etag ?? '');
+    }
+    this.#partitions.set(convoyId, partition);
+    for (const [id, after] of changed) {
+      if (after) partition.set(id, after);
+      else partition.delete(id);
+    }
+    return { applied: true, etags };
+  }
+
+  #after(operation: StoreOperation, before: Stored | undefined): Stored | undefined {
+    switch (operation.kind) {
+      case 'create':
+      case 'put':
+      case 'replace':
+        return this.#store(operation.item);
+      case 'set': {
+        const fields = Object.fromEntries(fieldsToSet(operation.fields));
+        return this.#store({ ...(before && parsed(before)), ...fields });
+      }
+      case 'delete':
+        return undefined;
+    }
+  }
+
+  #store(item: object): Stored {
+    const text = jsonText(item);
+    const bytes = Buffer.byteLength(text);
+    if (bytes > bytesMax) throw new StoreRefused(413, `an item of ${bytes} bytes`);
+    const ttl = 'ttl' in item && typeof item.ttl === 'number' ? item.ttl : -1;
+    // Cosmos counts from the second of the last write [cosmos 11, TTL].
+    const expiresAt = ttl > 0 ? Math.floor(this.#clock.now() / 1000) + ttl : undefined;
+    return { text, bytes, etag: `"${(++this.#writes).toString(16).padStart(8, '0')}"`, expiresAt };
+  }
+
+  /** [M2] */
+  #live(stored: Stored | undefined): Stored | undefined {
+    if (stored?.expiresAt === undefined) return stored;
+    return stored.expiresAt > this.#clock.now() / 1000 ? stored : undefined;
+  }
+}
+
+/** What Cosmos answers when an operation meets the item as it is, or undefined when it succeeds. */
+function failureOf(operation: StoreOperation, before: Stored | undefined): number | undefined {
+  if (operation.kind === 'put') return undefined;
+  if (operation.kind === 'create') return before ? 409 : undefined;
+  if (!before) return 404;
+  if (operation.kind !== 'replace' || operation.ifMatch === '*') return undefined;
+  return operation.ifMatch === before.etag ? undefined : 412;
+}
+
+function jsonText(item: object): string {
+  try {
+    return JSON.stringify(item);
+  } catch (cause) {
+    throw new StoreRefused(400, 'an item that is not JSON (a bigint or a cycle)', { cause });
+  }
+}
+
+function parsed(stored: Stored): Record<string, unknown> {
+  // The edge where text becomes an item again; assertBatch let nothing else in.
+  return JSON.parse(stored.text) as Record<string, unknown>;
+}
+
+function readAs<K extends Kind>(kind: K, stored: Stored): ItemOf<K> {
+  const item = JSON.parse(stored.text) as ConvoyItem;
+  if (item.kind !== kind) throw new StoreRefused(500, `an item of kind ${item.kind}, not ${kind}`);
+  return item as ItemOf<K>;
+}
