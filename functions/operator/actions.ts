@@ -1,0 +1,115 @@
+// The POST routes: enqueue a message, and the operator's actions on a key.
+//
+// Owns:   reading and checking what the caller asks for.
+// Leaves: stamping and sending to shared/sender.ts; what an action does to shared/engine.
+import { ConvoyError } from '../../shared/errors.ts';
+import type { OutgoingMessage } from '../../shared/sender.ts';
+import { toPathKey } from '../../shared/keys.ts';
+import type { OperatorAction, OperatorDeps } from './deps.ts';
+import { detailOf } from './reads.ts';
+import { assertParameters, convoyIn, keyIn, objectIn } from './request.ts';
+import type { Call } from './request.ts';
+
+const actions: readonly OperatorAction[] = ['pause', 'resume', 'retry', 'skip'];
+const actionsNotBuilt = ['park', 'replay', 'cancel', 'verify'];
+const reasonLengthMax = 1_000;
+const byLengthMax = 200;
+
+function refuse(received: string): never {
+  throw new ConvoyError('CVY_BAD_REQUEST', received);
+}
+
+function assertFields(body: Record<string, unknown>, known: readonly string[]): void {
+  const unknown = Object.keys(body).filter((name) => !known.includes(name));
+  if (unknown.length > 0) {
+    refuse(`unknown field ${unknown.join(', ')} in the body; known are ${known.join(', ')}`);
+  }
+}
+
+function textField(body: Record<string, unknown>, name: string, lengthMax: number): string {
+  const value = body[name];
+  if (typeof value !== 'string' || value.trim() === '' || value.length > lengthMax) {
+    refuse(`${name} in the body is ${shown(value)}; a text of 1-${lengthMax} is expected`);
+  }
+  return value;
+}
+
+function integerField(body: Record<string, unknown>, name: string, min: number): number {
+  const value = body[name];
+  if (typeof value === 'number' && Number.isSafeInteger(value) && value >= min) return value;
+  return refuse(`${name} in the body is ${shown(value)}; an integer from ${min} is expected`);
+}
+
+function shown(value: unknown): string {
+  return (JSON.stringify(value) ?? 'absent').slice(0, 60);
+}
+
+/** `POST …/{pause|resume|retry|skip}` → the new detail. */
+export async function actOnConvoy(deps: OperatorDeps, call: Call) {
+  assertParameters(call, []);
+  const name = call.params['action'] ?? '';
+  const action = actions.find((candidate) => candidate === name);
+  if (!action) throw unknownAction(name);
+  const convoy = convoyIn(call);
+  const key = keyIn(call);
+  const body = await objectIn(call);
+  assertFields(body, ['reason', 'expectedCursor', 'by']);
+  await deps.operate({
+    ...{ convoy, key, action },
+    reason: textField(body, 'reason', reasonLengthMax),
+    ...(body['by'] === undefined ? {} : { by: textField(body, 'by', byLengthMax) }),
+    ...(body['expectedCursor'] === undefined
+      ? {}
+      : { expectedCursor: integerField(body, 'expectedCursor', 0) }),
+  });
+  return detailOf(deps, convoy, key);
+}
+
+function unknownAction(name: string): ConvoyError {
+  const built = actions.join(', ');
+  return actionsNotBuilt.includes(name)
+    ? new ConvoyError('CVY_NOT_BUILT', `action '${name}' is not built yet; built are ${built}`)
+    : new ConvoyError('CVY_NOT_FOUND', `there is no action '${name}'; there are ${built}`);
+}
+
+const messageFields = [
+  ...['type', 'body', 'id', 'occurredAt', 'senderPosition', 'schemaVersion'],
+] as const;
+
+/** `POST …/messages`: the id comes in the header Idempotency-Key, or in the body as `id`. */
+export async function enqueue(deps: OperatorDeps, call: Call) {
+  assertParameters(call, []);
+  const convoy = convoyIn(call);
+  const key = keyIn(call);
+  if (!deps.convoys.some(({ name }) => name === convoy)) {
+    throw new ConvoyError('CVY_CONVOY_UNKNOWN', `no convoy '${convoy}' is registered`);
+  }
+  const body = await objectIn(call);
+  assertFields(body, messageFields);
+  const [messageId] = await deps.sender.send(convoy, key, messageOf(call, body));
+  return { convoy, key, pathKey: toPathKey(key), messageId };
+}
+
+function messageOf(call: Call, body: Record<string, unknown>): OutgoingMessage {
+  const idText = body['id'] === undefined ? undefined : textField(body, 'id', 1_024);
+  const headerId = call.headers.get('idempotency-key') ?? undefined;
+  if (headerId !== undefined && idText !== undefined && headerId !== idText) {
+    refuse(`Idempotency-Key is '${headerId}', id in the body is '${idText}'; send one of them`);
+  }
+  const id = headerId ?? idText;
+  const traceparent = call.headers.get('traceparent') ?? undefined;
+  if (!('body' in body)) refuse('field body is absent; send {"type": …, "body": …}');
+  return {
+    type: textField(body, 'type', 128),
+    body: body['body'],
+    ...(id !== undefined && { id }),
+    ...(traceparent !== undefined && { traceparent }),
+    ...(body['occurredAt'] !== undefined && { occurredAt: textField(body, 'occurredAt', 40) }),
+    ...(body['senderPosition'] !== undefined && {
+      senderPosition: integerField(body, 'senderPosition', 1),
+    }),
+    ...(body['schemaVersion'] !== undefined && {
+      schemaVersion: integerField(body, 'schemaVersion', 0),
+    }),
+  };
+}

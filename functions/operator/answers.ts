@@ -1,0 +1,207 @@
+// PURE. Items of the store → answers of the HTTP API, field by field as CONTRACT §5 lists them.
+//
+// Owns the shape of every answer. Leaves reading to reads.ts and HTTP to routes.ts. Fields beyond
+// the contract are additions; none of the contract's fields is ever left out (null = not there).
+import { errorRegistry } from '../../shared/errors.ts';
+import type { ClosedWindow, Hold, OpenWindow } from '../../shared/convoy/state.ts';
+import type {
+  DeadItem,
+  GateItem,
+  InboxItem,
+  ProgressItem,
+  QuarantineItem,
+} from '../../shared/store/items.ts';
+import type { Totals } from '../../shared/store/store.ts';
+import { instanceIdOf, toPathKey } from '../../shared/keys.ts';
+import { isoInstant } from '../../shared/clock.ts';
+
+/** What is known of one key: the progress may be missing where a read is stale [H14]. */
+export interface KeyFacts {
+  gate: GateItem;
+  progress: ProgressItem | undefined;
+  /** When the message at cursor + 1 was admitted; undefined without backlog. */
+  headAdmittedAt: number | undefined;
+}
+
+const instantOrNull = (ms: number | null | undefined): string | null =>
+  ms === null || ms === undefined ? null : isoInstant(ms);
+
+/** Last position taken: of two reads at different moments the larger one is the newer. */
+export function cursorOf(gate: GateItem, progress: ProgressItem | undefined): number {
+  return Math.max(progress?.cursor ?? 0, gate.cursor ?? 0);
+}
+
+/** A stale gate may lag behind the cursor; a backlog is never negative. */
+export function backlogOf(gate: GateItem, progress: ProgressItem | undefined): number {
+  return Math.max(0, gate.tail - cursorOf(gate, progress));
+}
+
+/** [H8] While held the gate carries the hold; else the progress does. */
+export function holdOf(gate: GateItem, progress: ProgressItem | undefined): Hold {
+  return gate.phase === 'held' ? gate.hold : (progress?.hold ?? gate.hold);
+}
+
+function remedyOf(code: string | undefined): string | null {
+  return code !== undefined && code in errorRegistry
+    ? errorRegistry[code as keyof typeof errorRegistry].remedy
+    : null;
+}
+
+export function holdAnswer(hold: Hold) {
+  return {
+    kind: hold.kind,
+    reason: hold.reason ?? null,
+    code: hold.code ?? null,
+    remedy: remedyOf(hold.code),
+    position: hold.position ?? null,
+    attempts: hold.attempts ?? null,
+    nextAttemptAt: instantOrNull(hold.nextAttemptAt),
+    since: instantOrNull(hold.since),
+  };
+}
+
+/** One item of `GET /convoys`. */
+export function summaryAnswer({ gate, progress, headAdmittedAt }: KeyFacts, nowMs: number) {
+  const headAgeMs = headAdmittedAt === undefined ? null : Math.max(0, nowMs - headAdmittedAt);
+  return {
+    convoy: gate.convoy,
+    key: gate.key,
+    pathKey: toPathKey(gate.key),
+    phase: gate.phase,
+    epoch: gate.epoch,
+    tail: Math.max(gate.tail, cursorOf(gate, progress)),
+    cursor: cursorOf(gate, progress),
+    backlog: backlogOf(gate, progress),
+    headAgeSeconds: headAgeMs === null ? null : Math.floor(headAgeMs / 1000),
+    hold: holdAnswer(holdOf(gate, progress)),
+    updatedAt: isoInstant(Math.max(gate.writtenAt, progress?.writtenAt ?? 0)),
+  };
+}
+
+export type Summary = ReturnType<typeof summaryAnswer>;
+
+/** `GET /convoys/{convoy}/{key}`. `lanes` is empty until lanes are built. */
+export function detailAnswer(
+  facts: KeyFacts & { repeats: number; deadLettered: number },
+  nowMs: number,
+) {
+  const { gate, progress } = facts;
+  return {
+    ...summaryAnswer(facts, nowMs),
+    state: progress?.state ?? null,
+    windows: (progress?.openWindows ?? []).map((window) => openWindowAnswer(window)),
+    lanes: [],
+    chain: progress?.chain ?? '',
+    instanceId: gate.epoch > 0 ? instanceIdOf(gate.convoy, gate.key, gate.epoch) : null,
+    settled: progress?.settled ?? 0,
+    counts: progress?.counts ?? null,
+    repeats: facts.repeats,
+    deadLettered: facts.deadLettered,
+    watermark: instantOrNull(progress?.watermark),
+    dueAt: instantOrNull(gate.dueAt),
+    lastMessageId: gate.lastMessageId,
+  };
+}
+
+/** The body as it was sent; text that is not JSON is shown as the text it is. */
+function bodyAnswer(bodyText: string | undefined): unknown {
+  if (bodyText === undefined) return null;
+  try {
+    return JSON.parse(bodyText) as unknown;
+  } catch {
+    return bodyText;
+  }
+}
+
+/** One item of `…/messages`. */
+export function messageAnswer(item: InboxItem) {
+  const code = item.code ?? item.fault?.code;
+  const reason = item.reason ?? item.fault?.reason;
+  return {
+    position: item.position,
+    messageId: item.messageId,
+    type: item.type,
+    occurredAt: isoInstant(item.occurredAt),
+    enqueuedAt: isoInstant(item.enqueuedAt),
+    admittedAt: isoInstant(item.admittedAt),
+    settledAt: instantOrNull(item.settledAt),
+    outcome: item.outcome,
+    ...(code === undefined ? {} : { code, remedy: remedyOf(code) }),
+    ...(reason === undefined ? {} : { reason }),
+    attempts: item.attempts ?? 0,
+    body: bodyAnswer(item.bodyText),
+    schemaVersion: item.schemaVersion,
+    ...(item.senderPosition === undefined ? {} : { senderPosition: item.senderPosition }),
+    ...(item.settlement === undefined ? {} : { settlement: item.settlement }),
+    ...(item.chain === undefined ? {} : { chain: item.chain }),
+  };
+}
+
+/** A message that the broker gave up on before it was admitted: it has no position. */
+export function deadAnswer(item: DeadItem) {
+  return {
+    position: null,
+    messageId: item.messageId,
+    type: item.type,
+    occurredAt: null,
+    admittedAt: null,
+    settledAt: isoInstant(item.recordedAt),
+    outcome: 'deadLettered' as const,
+    reason: item.reason,
+    attempts: 0,
+    body: bodyAnswer(item.bodyText),
+    sequence: item.sequence,
+  };
+}
+
+function aggregateAnswer(window: OpenWindow) {
+  const { count, sum, min, max, first, last } = window;
+  return {
+    window: window.window,
+    start: isoInstant(window.start),
+    end: isoInstant(window.end),
+    ...{ count, sum, min, max, first, last },
+  };
+}
+
+export function openWindowAnswer(window: OpenWindow) {
+  return { ...aggregateAnswer(window), revision: 0, state: 'open' as const, final: false };
+}
+
+/** Final-only emission: what is closed is final, an amendment is final again under revision + 1. */
+export function closedWindowAnswer(window: ClosedWindow) {
+  return {
+    ...aggregateAnswer(window),
+    revision: window.revision,
+    state: 'closed' as const,
+    final: true,
+    closedAt: isoInstant(window.closedAt),
+  };
+}
+
+/** One item of `GET /quarantine/{convoy}`: messages that had no usable key. */
+export function quarantineAnswer(item: QuarantineItem) {
+  const { code, reason, remedy, messageId, sessionId, sequence, bodyBase64 } = item;
+  return {
+    ...{ code, reason, remedy, messageId, sessionId, sequence, bodyBase64 },
+    applicationProperties: bodyAnswer(item.applicationProperties),
+    recordedAt: isoInstant(item.recordedAt),
+  };
+}
+
+/** `GET /stats`. */
+export function statsAnswer(totals: Totals, nowMs: number) {
+  const settledOutcomes = ['applied', 'rejected', 'invalid', 'skipped'];
+  const settled = settledOutcomes.reduce((sum, name) => sum + (totals.counts[name] ?? 0), 0);
+  return {
+    at: isoInstant(nowMs),
+    convoys: totals.convoys,
+    phases: totals.perPhase,
+    holds: totals.holds,
+    messages: {
+      admitted: totals.admitted,
+      ...totals.counts,
+      waiting: Math.max(0, totals.admitted - settled),
+    },
+  };
+}

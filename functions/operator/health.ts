@@ -1,0 +1,77 @@
+// Whether the things Convoy stands on answer, and how fast.
+import type { ServiceBusReceiver } from '@azure/service-bus';
+import { isoInstant, sleep } from '../../shared/clock.ts';
+import type { Clock } from '../../shared/clock.ts';
+import { ConvoyError } from '../../shared/errors.ts';
+import { openServiceBusClient } from '../../shared/service-bus.ts';
+import type { ServiceBusAddress } from '../../shared/service-bus.ts';
+import type { OperatorDeps } from './deps.ts';
+import { problemOf } from './problem.ts';
+import { assertParameters } from './request.ts';
+import type { Call } from './request.ts';
+
+const waitMsMax = 5_000;
+
+/** `GET /health`: 200 when every dependency answers, else 503; both name each with its latency. */
+export async function showHealth(deps: OperatorDeps, call: Call) {
+  assertParameters(call, []);
+  const { clock } = deps;
+  const dependencies = await Promise.all([
+    probe(clock, 'store', () => deps.store.check()),
+    probe(clock, 'serviceBus', () => deps.pingServiceBus()),
+  ]);
+  const isWell = dependencies.every(({ status }) => status === 'ok');
+  return { status: isWell ? 'ok' : 'failing', at: isoInstant(clock.now()), dependencies };
+}
+
+async function probe(clock: Clock, name: string, check: () => Promise<void>) {
+  const startedAt = clock.now();
+  const late = new AbortController();
+  const timeOut = sleep(clock, waitMsMax, late.signal).then(() => {
+    if (late.signal.aborted) return;
+    throw new ConvoyError('CVY_UNREACHABLE', `${name} did not answer within ${waitMsMax} ms`);
+  });
+  try {
+    await Promise.race([check(), timeOut]);
+    return { name, status: 'ok', latencyMs: clock.now() - startedAt };
+  } catch (error) {
+    const { code, received, remedy } = problemOf(error);
+    const latencyMs = clock.now() - startedAt;
+    return { name, status: 'failing', latencyMs, code, reason: received, remedy };
+  } finally {
+    late.abort();
+  }
+}
+
+/**
+ * A ping of the broker: peeking at one message of a queue is a whole round trip, takes nothing and
+ * needs no session [SB 11]. The client is kept; a lost connection is opened again by the next ping.
+ */
+export function createServiceBusPing(address: () => ServiceBusAddress, queue: string) {
+  let opening: Promise<ServiceBusReceiver> | undefined;
+  const open = async (): Promise<ServiceBusReceiver> => {
+    const retryOptions = { maxRetries: 0, timeoutInMs: waitMsMax };
+    const client = await openServiceBusClient(address(), { retryOptions });
+    return client.createReceiver(queue);
+  };
+  return async (): Promise<void> => {
+    opening ??= open();
+    try {
+      await (await opening).peekMessages(1);
+    } catch (error) {
+      const opened = opening;
+      opening = undefined;
+      void closeQuietly(opened);
+      throw new ConvoyError('CVY_UNREACHABLE', `queue ${queue} does not answer`, { cause: error });
+    }
+  };
+}
+
+/** What cannot be opened or closed any more needs no second report. */
+async function closeQuietly(opening: Promise<ServiceBusReceiver>): Promise<void> {
+  try {
+    await (await opening).close();
+  } catch {
+    // The first failure is the one that counts.
+  }
+}

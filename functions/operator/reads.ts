@@ -1,0 +1,260 @@
+// The GET routes: what is read from the store, and in which order.
+//
+// Owns:   which items an answer needs, and how many reads it costs.
+// Leaves: the shape of answers to answers.ts, paging to paging.ts.
+//
+// R1. Reads may be stale [H14]: gate and progress are of different moments; answers.ts clamps.
+// R2. The head of the inbox is read only where there is a backlog, `readsAtOnce` at a time.
+// R3. Idle keys have no backlog (H6 closes only at cursor = tail), so `backlog=true` asks the active
+//     and the held ones and never walks the idle ones.
+import { ConvoyError } from '../../shared/errors.ts';
+import { convoyIdOf, convoyNamePattern } from '../../shared/keys.ts';
+import type { GateItem, InboxOutcome, ProgressItem } from '../../shared/store/items.ts';
+import type { ConvoyStore, GateFilter, Page } from '../../shared/store/store.ts';
+import {
+  backlogOf,
+  closedWindowAnswer,
+  cursorOf,
+  deadAnswer,
+  detailAnswer,
+  messageAnswer,
+  openWindowAnswer,
+  quarantineAnswer,
+  statsAnswer,
+  summaryAnswer,
+} from './answers.ts';
+import type { KeyFacts, Summary } from './answers.ts';
+import type { OperatorDeps } from './deps.ts';
+import { pageOf } from './paging.ts';
+import type { PageRequest, Source } from './paging.ts';
+import {
+  assertParameters,
+  convoyIn,
+  flagIn,
+  instantIn,
+  integerIn,
+  keyIn,
+  limitIn,
+  limitMax,
+  wordIn,
+} from './request.ts';
+import type { Call } from './request.ts';
+
+const readsAtOnce = 8;
+
+const phases = ['active', 'idle', 'held'] as const;
+const holds = ['retrying', 'blocked', 'paused', 'publishing'] as const;
+const outcomes = [
+  ...(['waiting', 'applied', 'rejected', 'invalid'] as const),
+  ...(['parked', 'skipped', 'deadLettered'] as const),
+] satisfies InboxOutcome[];
+
+/** Like Promise.all over a map, with at most `readsAtOnce` in flight; results in order. */
+async function mapBounded<In, Out>(items: readonly In[], map: (item: In) => Promise<Out>) {
+  const results: Out[] = [];
+  for (let at = 0; at < items.length; at += readsAtOnce) {
+    results.push(...(await Promise.all(items.slice(at, at + readsAtOnce).map(map))));
+  }
+  return results;
+}
+
+function pageRequest(call: Call, route: string): PageRequest {
+  const filters = [...call.query]
+    .filter(([name]) => !['limit', 'continuation', 'code', 'clientId'].includes(name))
+    .sort(([a], [b]) => (a < b ? -1 : 1));
+  return {
+    limit: limitIn(call),
+    continuation: call.query.get('continuation'),
+    filters: JSON.stringify([route, call.params, filters]),
+  };
+}
+
+/** `GET /convoys` */
+export async function listConvoys({ store, clock }: OperatorDeps, call: Call) {
+  assertParameters(call, ['convoy', 'status', 'parked', 'backlog', 'limit', 'continuation']);
+  const convoy = call.query.get('convoy') ?? undefined;
+  if (convoy !== undefined && !convoyNamePattern.test(convoy)) {
+    throw new ConvoyError('CVY_BAD_REQUEST', `convoy=${convoy}; a convoy's name is expected`);
+  }
+  const status = wordIn(call, 'status', [...phases, ...holds, 'none'] as const);
+  const withBacklog = flagIn(call, 'backlog');
+  const request = pageRequest(call, 'convoys');
+  // Nothing is parked yet: parking is refused by name, so the list of parked keys is empty.
+  if (flagIn(call, 'parked')) return { items: [] };
+
+  const narrow: Narrow = { ...(convoy === undefined ? {} : { convoy }) };
+  const passes = (summary: Summary): boolean =>
+    (!withBacklog || summary.backlog > 0) && (status !== 'none' || summary.hold.kind === 'none');
+  const sources = gateSources({ store, narrow, status, withBacklog }).map(
+    (source): Source<Summary> =>
+      async (limit, continuation) => {
+        const page = await source(limit, continuation);
+        const summaries = await summariesOf(store, page.items, clock.now());
+        return { ...page, items: summaries.filter(passes) };
+      },
+  );
+  return pageOf(sources, request);
+}
+
+type Narrow = Pick<GateFilter, 'convoy'>;
+
+/** Which lists of the store hold the gates that a status can match [R3]. */
+function gateSources(ask: {
+  store: ConvoyStore;
+  narrow: Narrow;
+  status: (typeof phases | typeof holds)[number] | 'none' | undefined;
+  withBacklog: boolean;
+}): Source<GateItem>[] {
+  const { store, narrow, status, withBacklog } = ask;
+  const ofPhase =
+    (phase?: GateItem['phase']): Source<GateItem> =>
+    (limit, continuation) =>
+      store.listGates({ ...narrow, ...(phase && { phase }), limit, ...pick(continuation) });
+  const hold = holds.find((kind) => kind === status);
+  if (hold) return [heldGates(store, narrow, hold)];
+  const phase = phases.find((name) => name === status);
+  if (phase) return [ofPhase(phase)];
+  return withBacklog ? [ofPhase('active'), ofPhase('held')] : [ofPhase()];
+}
+
+const pick = (continuation: string | undefined) =>
+  continuation === undefined ? {} : { continuation };
+
+function heldGates(store: ConvoyStore, narrow: Narrow, kind: string): Source<GateItem> {
+  return async (limit, continuation) => {
+    const page = await store.listHeld(kind, { ...narrow, limit, ...pick(continuation) });
+    const gates = await mapBounded(page.items, ({ convoyId }) => store.readGate(convoyId));
+    return { ...page, items: gates.flatMap((gate) => (gate ? [gate.item] : [])) };
+  };
+}
+
+async function summariesOf(
+  store: ConvoyStore,
+  gates: readonly GateItem[],
+  nowMs: number,
+): Promise<Summary[]> {
+  if (gates.length === 0) return [];
+  const found = await store.progressOf(gates.map((gate) => gate.convoyId));
+  const progress = new Map(found.map((item) => [item.convoyId, item]));
+  return mapBounded(gates, async (gate) => {
+    const facts = await factsOf(store, gate, progress.get(gate.convoyId));
+    return summaryAnswer(facts, nowMs);
+  });
+}
+
+/** [R2] */
+async function factsOf(
+  store: ConvoyStore,
+  gate: GateItem,
+  progress: ProgressItem | undefined,
+): Promise<KeyFacts> {
+  if (backlogOf(gate, progress) === 0) return { gate, progress, headAdmittedAt: undefined };
+  const head = cursorOf(gate, progress) + 1;
+  const [first] = await store.readInbox(gate.convoyId, { from: head, to: head, limit: 1 });
+  return { gate, progress, headAdmittedAt: first?.admittedAt };
+}
+
+function unknownKey(convoy: string, key: string): ConvoyError {
+  return new ConvoyError('CVY_NOT_FOUND', `nothing was ever admitted for ${convoy}/${key}`);
+}
+
+/** `GET /convoys/{convoy}/{key}` */
+export async function showConvoy(deps: OperatorDeps, call: Call) {
+  assertParameters(call, []);
+  return detailOf(deps, convoyIn(call), keyIn(call));
+}
+
+/** The detail of a key; CVY_NOT_FOUND when the key is unknown. */
+export async function detailOf({ store, clock }: OperatorDeps, convoy: string, key: string) {
+  const convoyId = convoyIdOf(convoy, key);
+  const [gate, progress] = await Promise.all([
+    store.readGate(convoyId),
+    store.readProgress(convoyId),
+  ]);
+  if (!gate) throw unknownKey(convoy, key);
+  const [facts, repeats, dead] = await Promise.all([
+    factsOf(store, gate.item, progress?.item),
+    store.countRepeats(convoyId),
+    store.listDead(convoyId, limitMax),
+  ]);
+  return detailAnswer({ ...facts, repeats, deadLettered: dead.length }, clock.now());
+}
+
+/** `GET …/messages`. Dead-lettered ones have no position: only `outcome=deadLettered` lists them. */
+export async function listMessages({ store }: OperatorDeps, call: Call) {
+  assertParameters(call, ['from', 'outcome', 'limit', 'continuation']);
+  const convoy = convoyIn(call);
+  const key = keyIn(call);
+  const convoyId = convoyIdOf(convoy, key);
+  const from = integerIn(call, 'from', { min: 1, max: 1e12 }) ?? 1;
+  const outcome = wordIn(call, 'outcome', outcomes);
+  const request = pageRequest(call, 'messages');
+  const isKnown = (await store.readGate(convoyId)) !== undefined;
+  if (outcome === 'deadLettered') {
+    const dead = await store.listDead(convoyId, request.limit);
+    if (!isKnown && dead.length === 0) throw unknownKey(convoy, key);
+    return { items: dead.map(deadAnswer) };
+  }
+  if (!isKnown) throw unknownKey(convoy, key);
+  const source: Source<ReturnType<typeof messageAnswer>> = async (limit, continuation) => {
+    const filter = { from, limit, ...(outcome && { outcome }), ...pick(continuation) };
+    const page = await store.listMessages(convoyId, filter);
+    return { ...page, items: page.items.map(messageAnswer) };
+  };
+  return pageOf([source], request);
+}
+
+type WindowAnswer = ReturnType<typeof openWindowAnswer | typeof closedWindowAnswer>;
+
+/** `GET …/windows`: the closed ones, then the open ones. */
+export async function listWindows({ store }: OperatorDeps, call: Call) {
+  assertParameters(call, ['window', 'limit', 'continuation']);
+  const convoy = convoyIn(call);
+  const key = keyIn(call);
+  const convoyId = convoyIdOf(convoy, key);
+  const window = call.query.get('window') ?? undefined;
+  const request = pageRequest(call, 'windows');
+  const progress = await store.readProgress(convoyId);
+  if (!progress) throw unknownKey(convoy, key);
+  const open = progress.item.openWindows
+    .filter((candidate) => window === undefined || candidate.window === window)
+    .sort((a, b) => (a.window === b.window ? a.start - b.start : a.window < b.window ? -1 : 1));
+
+  const closed: Source<WindowAnswer> = async (limit, continuation) => {
+    const filter = { limit, ...(window !== undefined && { window }), ...pick(continuation) };
+    const page = await store.listWindows(convoyId, filter);
+    return { ...page, items: page.items.map(closedWindowAnswer) };
+  };
+  const stillOpen: Source<WindowAnswer> = async (limit, continuation) =>
+    sliceOf(open.map(openWindowAnswer), limit, Number(continuation ?? 0));
+  return pageOf([closed, stillOpen], request);
+}
+
+function sliceOf<Item>(items: readonly Item[], limit: number, from: number): Page<Item> {
+  const end = from + limit;
+  const page = { items: items.slice(from, end) };
+  return end < items.length ? { ...page, continuation: String(end) } : page;
+}
+
+/** `GET /windows/{convoy}/{window}`: roll-ups across keys are not built yet, so there are none. */
+export async function listRollUps(_deps: OperatorDeps, call: Call) {
+  assertParameters(call, ['from', 'to', 'limit', 'continuation']);
+  convoyIn(call);
+  instantIn(call, 'from');
+  instantIn(call, 'to');
+  limitIn(call);
+  return { items: [] };
+}
+
+/** `GET /quarantine/{convoy}`: messages that came without a usable key. */
+export async function listQuarantine({ store }: OperatorDeps, call: Call) {
+  assertParameters(call, ['limit']);
+  const items = await store.listQuarantine(convoyIn(call), limitIn(call));
+  return { items: items.map(quarantineAnswer) };
+}
+
+/** `GET /stats` */
+export async function showStats({ store, clock }: OperatorDeps, call: Call) {
+  assertParameters(call, []);
+  return statsAnswer(await store.totals(), clock.now());
+}
