@@ -1,0 +1,192 @@
+// The local Durable Task hub: runs orchestrations of durable-functions 3.5.0 with Azure's rules.
+//
+// Owns:    the wiring of storage, episodes, activities, timers and the HTTP API; start and stop.
+// Leaves:  loading and calling functions to a FunctionRunner (the host), sockets to the host.
+//
+// Invariants:
+//   U1. Whatever was answered 2xx is in the file before the answer.
+//   U2. `kill -9` at any point loses nothing of that: `start` arms timers, queued work and every
+//       instance with messages again. Activities run at least once, episodes take effect once.
+//   U3. The default is Azure's behaviour, losses included (events to an instance that ends, events
+//       not consumed before continue-as-new).
+import { realClock, type Clock } from '../../../shared/clock.ts';
+import { openActivities } from './activities.ts';
+import { openApi } from './api.ts';
+import { clientBindingText, type BindingUrls } from './status.ts';
+import { openEpisodes } from './episodes.ts';
+import { HubStorage } from './storage.ts';
+import { openTimers } from './timers.ts';
+
+export interface RunnerResult {
+  /** What the handler returned, identity kept. */
+  result: unknown;
+  /** The InvocationContext. */
+  context: object;
+}
+
+export interface FunctionRunner {
+  /** Case-insensitive; names as registered. */
+  kindOf(name: string): 'orchestration' | 'activity' | 'entity' | undefined;
+  /** Runs the function once with its trigger data. `onContext` sees the InvocationContext before
+   *  the handler runs. Rejects with what the handler threw. */
+  run(
+    name: string,
+    trigger: { string: string } | { json: string },
+    onContext?: (context: object) => void,
+  ): Promise<RunnerResult>;
+}
+
+/** Named points where a test may wait or throw. A throw = this process "dies" at that point for
+ *  that work item: nothing more is committed for it, it is retried later. */
+export interface HubStep {
+  kind:
+    | 'episode-start'
+    | 'before-commit'
+    | 'after-commit'
+    | 'activity-start'
+    /** The result is not committed yet. */
+    | 'activity-finished'
+    /** Both: committed, not yet answered. */
+    | 'event-raised'
+    | 'instance-started';
+  instanceId: string;
+  name: string;
+  /** On before/after-commit: waiting, heldOpen, completed, failed, terminated, continuedAsNew. */
+  detail?: string;
+}
+
+export type HubLog = (
+  level: 'debug' | 'information' | 'warning' | 'error',
+  message: string,
+) => void;
+
+export interface HubOptions {
+  file: string;
+  taskHubName?: string;
+  runner: FunctionRunner;
+  clock?: Clock;
+  log?: HubLog;
+  maxConcurrentActivities?: number;
+  maxConcurrentOrchestrators?: number;
+  intercept?: (step: HubStep) => Promise<void> | void;
+}
+
+export interface HubRequest {
+  method: string;
+  /** Relative to the API base, no leading slash, may hold %-escapes. */
+  path: string;
+  query: URLSearchParams;
+  body: string;
+  headers: Record<string, string>;
+}
+
+export interface HubResponse {
+  status: number;
+  headers: Record<string, string>;
+  body: string;
+}
+
+export interface HubUsage {
+  /** By the model of the Azure Storage back end [reference/durable.md 13], since the start. */
+  storageTransactions: number;
+  episodes: number;
+  activities: number;
+}
+
+export interface Hub {
+  /** Recovers (arms timers, runs unfinished work again) and goes. */
+  start(): void;
+  /** The durable HTTP API; RPC and webhook base share it. */
+  handle(request: HubRequest): Promise<HubResponse>;
+  /** JSON text of the durableClient input. */
+  clientBinding(urls: BindingUrls): string;
+  usage(): HubUsage;
+  /** Resolves when nothing is ready, running or uncommitted; timers that wait do not count. */
+  idle(): Promise<void>;
+  /** Takes no new work and waits for running episodes and activities. */
+  drain(): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** What the parts of the hub share. */
+export interface HubParts {
+  storage: HubStorage;
+  runner: FunctionRunner;
+  clock: Clock;
+  log: HubLog;
+  intercept: (step: HubStep) => Promise<void> | void;
+  usage: HubUsage;
+  /** The instance has messages. */
+  wake: (instanceId: string) => void;
+  /** There may be new activities. */
+  wakeActivities: () => void;
+  /** The earliest timer may have changed. */
+  wakeTimers: () => void;
+  /** Something finished: idle() may look again. */
+  settled: () => void;
+}
+
+// Azure's defaults are 10 per core; episodes are cheap here and commit in groups.
+const concurrentOrchestratorsDefault = 64;
+const concurrentActivitiesDefault = 20;
+
+export function openHub(options: HubOptions): Hub {
+  const storage = new HubStorage(options.file);
+  const quietWaiters: (() => void)[] = [];
+  const parts: HubParts = {
+    storage,
+    runner: options.runner,
+    clock: options.clock ?? realClock,
+    log: options.log ?? (() => {}),
+    intercept: options.intercept ?? (() => {}),
+    usage: { storageTransactions: 0, episodes: 0, activities: 0 },
+    wake: (instanceId) => episodes.wake(instanceId),
+    wakeActivities: () => activities.wake(),
+    wakeTimers: () => timers.wake(),
+    settled: () => {
+      if (isQuiet()) for (const resolve of quietWaiters.splice(0)) resolve();
+    },
+  };
+  const taskHubName = options.taskHubName ?? 'TestHubName';
+  const episodes = openEpisodes(
+    parts,
+    options.maxConcurrentOrchestrators ?? concurrentOrchestratorsDefault,
+  );
+  const activities = openActivities(
+    parts,
+    options.maxConcurrentActivities ?? concurrentActivitiesDefault,
+  );
+  const timers = openTimers(parts);
+  const api = openApi(parts, taskHubName);
+  const isQuiet = () => !episodes.isBusy && !activities.isBusy && !timers.isBusy && !storage.isBusy;
+  const drain = async (): Promise<void> => {
+    timers.stop();
+    await Promise.all([episodes.drain(), activities.drain()]);
+  };
+
+  return {
+    start() {
+      for (const instanceId of storage.instancesWithMessages()) episodes.wake(instanceId);
+      episodes.start();
+      activities.start();
+      timers.start();
+    },
+    handle: (request) => api.handle(request),
+    clientBinding(urls) {
+      api.publishAt(urls);
+      return clientBindingText(taskHubName, urls);
+    },
+    usage: () => ({ ...parts.usage }),
+    idle: () =>
+      new Promise((resolve) => {
+        quietWaiters.push(resolve);
+        setImmediate(parts.settled);
+      }),
+    drain,
+    async close() {
+      api.close();
+      await drain();
+      storage.close();
+    },
+  };
+}
