@@ -1,0 +1,298 @@
+// The requests of the store: the only place that calls the client of Cosmos DB.
+//
+// Owns:   client options, deadlines, the count of request units, paging of queries.
+// Leaves: what is asked, and why, to cosmos.ts.
+//
+//   R1. Every call ends within its deadline, whatever the SDK retries inside: throttled requests
+//       are not retried at all, lost reads up to the deadline (the SDK would go on for minutes).
+//   R2. A query of one partition is one request. The SDK sends a query plan request along with
+//       each query, for a detour that such a query never takes.
+//   R3. Every rejection is a StoreUnavailable or a StoreRefused; creation may reject with
+//       ConvoyError CVY_SETTINGS.
+import { CosmosClient } from '@azure/cosmos';
+import type { Container, FeedOptions, OperationInput, QueryIterator } from '@azure/cosmos';
+import { realClock, type Clock } from '../clock.ts';
+import { ConvoyError } from '../errors.ts';
+import { convoysContainer, openContainer, windowsContainer } from './cosmos-container.ts';
+import { assertItemAbsent, chargeOf, storeError, type OperationResult } from './cosmos-errors.ts';
+import { credentialOf, type CosmosAddress } from './cosmos-settings.ts';
+import type { ConvoyItem } from './items.ts';
+import { assertConvoyId } from './limits.ts';
+import { StoreRefused, StoreUnavailable, type Page, type Versioned } from './store.ts';
+
+export interface CosmosStoreOptions {
+  /** Default `convoys`. */
+  database?: string;
+  /** Default `convoys`. */
+  container?: string;
+  /** Default `windows`. */
+  windowsContainer?: string;
+  /** Measures the deadlines of calls. */
+  clock?: Clock;
+}
+
+const requestMsMax = 10_000;
+const callMsMax = 15_000;
+/** For a query, whose pages are requests of their own. */
+const queryMsMax = 60_000;
+const pageItemsMax = 1000;
+/** Azure may answer pages without items; so many in a row are read before the caller is asked. */
+const emptyPagesMax = 20;
+
+type Kind = ConvoyItem['kind'];
+type ItemOf<K extends Kind> = Extract<ConvoyItem, { kind: K }>;
+
+/** `convoyId` scopes the query to its partition; undefined parameters are left out. */
+export interface Query {
+  text: string;
+  parameters: Record<string, string | number | undefined>;
+  convoyId?: string;
+}
+
+export interface Connection {
+  read<K extends Kind>(
+    convoyId: string,
+    kind: K,
+    id: string,
+  ): Promise<Versioned<ItemOf<K>> | undefined>;
+  batch(convoyId: string, operations: OperationInput[]): Promise<readonly OperationResult[]>;
+  /** The first `limit` items in the order of the query. */
+  collect<K extends Kind>(kind: K, query: Query, limit: number): Promise<ItemOf<K>[]>;
+  /** One page in the order of the account, with a continuation of the account. */
+  page<K extends Kind>(
+    kind: K,
+    query: Query,
+    at: { limit: number; continuation?: string },
+  ): Promise<Page<ItemOf<K>>>;
+  /** All answers of an aggregate. */
+  values(query: Query): Promise<unknown[]>;
+  account(): Promise<{ writableLocations: string[]; hasMultipleWriteRegions: boolean }>;
+  requestUnits(): number;
+  close(): void;
+}
+
+/** Opens the account and its two containers. */
+export async function connect(
+  address: CosmosAddress,
+  options: CosmosStoreOptions,
+): Promise<Connection> {
+  const client = await openClient(address);
+  const databaseId = options.database ?? 'convoys';
+  const containerId = options.container ?? 'convoys';
+  const windowsId = options.windowsContainer ?? 'windows';
+  try {
+    const container = await openContainer(client, {
+      databaseId,
+      containerId,
+      definition: convoysContainer,
+    });
+    await openContainer(client, {
+      databaseId,
+      containerId: windowsId,
+      definition: windowsContainer,
+    });
+    return new CosmosConnection({ client, container, clock: options.clock ?? realClock });
+  } catch (error) {
+    client.dispose();
+    if (error instanceof ConvoyError) throw error;
+    throw storeError(error, 'opening the containers');
+  }
+}
+
+async function openClient(address: CosmosAddress): Promise<CosmosClient> {
+  const account =
+    'connectionString' in address
+      ? address
+      : { endpoint: address.endpoint, aadCredentials: await credentialOf(address) };
+  try {
+    return new CosmosClient({
+      ...account,
+      // Also what makes the SDK send session tokens: a process reads its own writes.
+      consistencyLevel: 'Session',
+      connectionPolicy: {
+        requestTimeout: requestMsMax,
+        // [R1] A throttled request goes back to the caller with the pause Azure asks for.
+        retryOptions: {
+          maxRetryAttemptCount: 0,
+          fixedRetryIntervalInMilliseconds: 0,
+          maxWaitTimeInSeconds: 0,
+        },
+        // One region [H14]: nothing to fail over to, and no timer that outlives the store.
+        enableBackgroundEndpointRefreshing: false,
+        enablePartitionLevelFailover: false,
+        useMultipleWriteLocations: false,
+      },
+    });
+  } catch (cause) {
+    // The SDK quotes the connection string in some messages: only the fact is told.
+    throw new ConvoyError('CVY_SETTINGS', 'the Cosmos address is malformed', { cause });
+  }
+}
+
+class CosmosConnection implements Connection {
+  readonly #client: CosmosClient;
+  readonly #container: Container;
+  readonly #clock: Clock;
+  #requestUnits = 0;
+
+  constructor(parts: { client: CosmosClient; container: Container; clock: Clock }) {
+    this.#client = parts.client;
+    this.#container = parts.container;
+    this.#clock = parts.clock;
+  }
+
+  async read<K extends Kind>(
+    convoyId: string,
+    kind: K,
+    id: string,
+  ): Promise<Versioned<ItemOf<K>> | undefined> {
+    assertConvoyId(convoyId);
+    const response = await this.#ask(`read ${kind}`, callMsMax, (abortSignal) =>
+      this.#container.item(id, convoyId).read<Record<string, unknown>>({ abortSignal }),
+    );
+    this.#charge(response.requestCharge);
+    if (response.statusCode === 404 || !response.resource) {
+      // The SDK does not throw here, also when it is the container that is missing.
+      assertItemAbsent(response.substatus, `read ${kind}`);
+      return undefined;
+    }
+    return { item: itemOf(kind, response.resource), etag: response.resource._etag };
+  }
+
+  async batch(convoyId: string, operations: OperationInput[]): Promise<readonly OperationResult[]> {
+    // [Z1] Errors stay as they are: a precondition that failed is an answer, not an error.
+    const deadline = this.#deadline(callMsMax);
+    try {
+      const response = await this.#container.items.batch(operations, convoyId, {
+        abortSignal: deadline.signal,
+        contentResponseOnWriteEnabled: false,
+      });
+      this.#charge(response.headers?.['x-ms-request-charge']);
+      return response.result ?? [];
+    } catch (error) {
+      this.#requestUnits += chargeOf(error);
+      throw error;
+    } finally {
+      deadline.cancel();
+    }
+  }
+
+  async collect<K extends Kind>(kind: K, query: Query, limit: number): Promise<ItemOf<K>[]> {
+    return this.#ask(`query ${kind}`, queryMsMax, async (abortSignal) => {
+      const maxItemCount = Math.min(limit, pageItemsMax);
+      const iterator = this.#query(query, { abortSignal, maxItemCount });
+      if (query.convoyId !== undefined) withoutPlan(iterator);
+      const found: ItemOf<K>[] = [];
+      while (found.length < limit && iterator.hasMoreResults()) {
+        const response = await iterator.fetchNext();
+        this.#charge(response.requestCharge);
+        for (const resource of response.resources ?? []) found.push(itemOf(kind, resource));
+      }
+      return found.slice(0, limit);
+    });
+  }
+
+  async page<K extends Kind>(
+    kind: K,
+    query: Query,
+    at: { limit: number; continuation?: string },
+  ): Promise<Page<ItemOf<K>>> {
+    return this.#ask(`list ${kind}`, queryMsMax, async (abortSignal) => {
+      const iterator = this.#query(query, {
+        abortSignal,
+        maxItemCount: at.limit,
+        ...(at.continuation === undefined ? {} : { continuationToken: at.continuation }),
+      });
+      for (let pages = 1; ; pages++) {
+        const response = await iterator.fetchNext();
+        this.#charge(response.requestCharge);
+        const items = (response.resources ?? []).map((resource) => itemOf(kind, resource));
+        const continuation = response.continuationToken;
+        if (!continuation) return { items };
+        if (items.length > 0 || pages === emptyPagesMax) return { items, continuation };
+      }
+    });
+  }
+
+  async values(query: Query): Promise<unknown[]> {
+    return this.#ask('query of sums', queryMsMax, async (abortSignal) => {
+      const iterator = this.#query(query, { abortSignal, maxItemCount: pageItemsMax });
+      const values: unknown[] = [];
+      while (iterator.hasMoreResults()) {
+        const response = await iterator.fetchNext();
+        this.#charge(response.requestCharge);
+        values.push(...(response.resources ?? []));
+      }
+      return values;
+    });
+  }
+
+  async account(): Promise<{ writableLocations: string[]; hasMultipleWriteRegions: boolean }> {
+    return this.#ask('read of the account', callMsMax, async (abortSignal) => {
+      const { resource } = await this.#client.getDatabaseAccount({ abortSignal });
+      return {
+        writableLocations: (resource?.writableLocations ?? []).map(({ name }) => name),
+        hasMultipleWriteRegions: resource?.enableMultipleWritableLocations ?? false,
+      };
+    });
+  }
+
+  requestUnits(): number {
+    return this.#requestUnits;
+  }
+
+  close(): void {
+    this.#client.dispose();
+  }
+
+  #query(query: Query, options: FeedOptions): QueryIterator<Record<string, unknown>> {
+    const parameters = Object.entries(query.parameters).flatMap(([name, value]) =>
+      value === undefined ? [] : { name: `@${name}`, value },
+    );
+    const scope = query.convoyId === undefined ? {} : { partitionKey: query.convoyId };
+    return this.#container.items.query({ query: query.text, parameters }, { ...options, ...scope });
+  }
+
+  /** [R1] [R3] */
+  async #ask<Answer>(
+    doing: string,
+    withinMs: number,
+    work: (abortSignal: AbortSignal) => Promise<Answer>,
+  ): Promise<Answer> {
+    const deadline = this.#deadline(withinMs);
+    try {
+      return await work(deadline.signal);
+    } catch (error) {
+      this.#requestUnits += chargeOf(error);
+      throw storeError(error, doing);
+    } finally {
+      deadline.cancel();
+    }
+  }
+
+  #deadline(withinMs: number): { signal: AbortSignal; cancel(): void } {
+    const controller = new AbortController();
+    const timer = this.#clock.after(withinMs, () => controller.abort());
+    return { signal: controller.signal, cancel: () => timer.cancel() };
+  }
+
+  #charge(units: unknown): void {
+    this.#requestUnits += Number(units) || 0;
+  }
+}
+
+/** [R2] Sets the member that would hold the promised plan. Should the SDK rename it, the plan is
+ *  only asked for again: a test counts the requests. */
+function withoutPlan(iterator: QueryIterator<Record<string, unknown>>): void {
+  const noPlan = new StoreUnavailable('Cosmos DB asked for a plan of a query of one partition');
+  Object.assign(iterator, { queryPlanPromise: Promise.resolve(noPlan) });
+}
+
+/** An item without what Cosmos adds to it. The edge where JSON becomes an item again. */
+function itemOf<K extends Kind>(kind: K, resource: Record<string, unknown>): ItemOf<K> {
+  const { _rid, _self, _etag, _ts, _attachments, ...item } = resource;
+  if (item['kind'] !== kind) {
+    throw new StoreRefused(500, `an item of kind ${String(item['kind'])}, not ${kind}`);
+  }
+  return item as unknown as ItemOf<K>;
+}
