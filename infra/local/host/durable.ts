@@ -1,0 +1,86 @@
+// The seam between this host and the Durable hub: functions the hub may run, the durableClient
+// input, and the hub's HTTP API at its two bases [durable.md 9, 10].
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { FunctionRunner, Hub } from '../durable/hub.ts';
+import type { HostFunction } from './functions.ts';
+import { headersOf, readBody } from './http-answer.ts';
+import type { HostRoute } from './http.ts';
+import type { Invoker } from './invoker.ts';
+
+const rpcBase = '/durabletask/';
+const webhookBase = '/runtime/webhooks/durabletask/';
+
+/** Where the durable client of this host's functions calls. */
+export function durableUrls(port: number): { rpcBaseUrl: string; webhookBaseUrl: string } {
+  return {
+    // 127.0.0.1 as on Azure; must end with a slash [durable.md 9.1]
+    rpcBaseUrl: `http://127.0.0.1:${port}${rpcBase}`,
+    webhookBaseUrl: `http://localhost:${port}${webhookBase.slice(0, -1)}`,
+  };
+}
+
+/** Lets the hub run orchestrations, activities and entities of the app. */
+export function createRunner(
+  functions: readonly HostFunction[],
+  invoker: () => Invoker,
+): FunctionRunner {
+  const durable = new Map<string, HostFunction>();
+  for (const fn of functions) {
+    if (fn.kind === 'orchestration' || fn.kind === 'activity' || fn.kind === 'entity') {
+      durable.set(fn.name.toLowerCase(), fn);
+    }
+  }
+  return {
+    kindOf(name) {
+      const kind = durable.get(name.toLowerCase())?.kind;
+      return kind === 'orchestration' || kind === 'activity' || kind === 'entity'
+        ? kind
+        : undefined;
+    },
+    async run(name, data, onContext) {
+      const fn = durable.get(name.toLowerCase());
+      if (!fn) {
+        throw new Error(`The function '${name}' doesn't exist, is disabled, or is not durable.`);
+      }
+      const { result, context } = await invoker().run(fn, {
+        data,
+        reason: '(null)',
+        wantsResponse: false, // identity kept: the hub reads the result itself
+        ...(onContext ? { onContext } : {}),
+      });
+      return { result, context };
+    },
+  };
+}
+
+/** Serves the hub's API at the RPC and the webhook base. */
+export function durableRoute(hub: Hub): HostRoute {
+  return async (request, response, url) => {
+    const base = [rpcBase, webhookBase].find((one) => url.pathname.startsWith(one));
+    if (base === undefined) return false;
+    await serveHub(hub, { request, response, url, base });
+    return true;
+  };
+}
+
+interface HubCall {
+  request: IncomingMessage;
+  response: ServerResponse;
+  url: URL;
+  base: string;
+}
+
+async function serveHub(hub: Hub, { request, response, url, base }: HubCall): Promise<void> {
+  const body = await readBody(request);
+  const answer = await hub.handle({
+    method: request.method ?? 'GET',
+    path: url.pathname.slice(base.length),
+    query: url.searchParams,
+    body: body.toString('utf8'),
+    headers: headersOf(request),
+  });
+  const bytes = Buffer.from(answer.body);
+  response
+    .writeHead(answer.status, { ...answer.headers, 'content-length': bytes.length })
+    .end(bytes);
+}

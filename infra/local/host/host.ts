@@ -1,0 +1,307 @@
+// The local Azure Functions host: loads any built v4 app and runs its HTTP, timer, Service Bus
+// queue and durable functions, as Azure's host does. Owns start, drain and stop; every trigger has
+// its own file.
+//
+// O1 The port is bound first (a busy one fails at once), then settings stand, then the app loads:
+//    an app sees WEBSITE_HOSTNAME at import. Until it runs, requests are answered 503.
+// O2 Stopping goes against the flow: triggers, then what is in flight, then the hub, then HTTP,
+//    because a handler in flight still calls the hub over HTTP.
+// O3 A function that cannot run here is named with the reason; the rest runs.
+import { mkdirSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import type { RequestListener } from 'node:http';
+import { realClock, sleep, type Clock } from '../../../shared/clock.ts';
+import { openHub, type Hub, type HubOptions } from '../durable/hub.ts';
+import { adminRoute } from './admin.ts';
+import { createSay, hostLevel, type HostLogLevel, type Say } from './console.ts';
+import { createRunner, durableRoute, durableUrls } from './durable.ts';
+import { sortFunctions, type HostFunction } from './functions.ts';
+import { listenOnLoopback, type Listening } from './http-server.ts';
+import { createHttp, homePage, readHttpFunctions, unavailable, type HttpFunction } from './http.ts';
+import { createInvoker, type Invoker } from './invoker.ts';
+import { applyEnvironment, readHostSettings, type HostSettings } from './settings.ts';
+import { openTimerStore, type TimerStore } from './timer.ts';
+import { runByHand, startTriggers, type Triggers } from './triggers.ts';
+import { loadApp, runAppHooks, type LoadedApp } from './worker.ts';
+
+export interface HostOptions {
+  /** Folder with host.json and package.json. */
+  appDir: string;
+  /** 0 = any free one. */
+  port: number;
+  /** hub.sqlite and host.sqlite live here. */
+  dataDir: string | ':memory:';
+  /** Win over local.settings.json; stand in process.env while the host is open. */
+  settings?: Record<string, string>;
+  clock?: Clock;
+  /** Default 'warning': quiet. */
+  logLevel?: HostLogLevel;
+  log?: (line: string) => void;
+  hubIntercept?: HubOptions['intercept'];
+  /** Default: print and process.exit(1), so that the launcher starts the host again. */
+  onFatal?: (reason: string) => void;
+}
+
+export interface FunctionsHost {
+  port: number;
+  url: string;
+  functions: readonly { name: string; type: string; invokeUrl?: string }[];
+  usage(): { storageTransactions: number; episodes: number; activities: number };
+  /** Stops listeners and finishes what is in flight. HTTP stays open. */
+  drain(): Promise<void>;
+  /** Drains (bounded), runs appTerminate hooks (<= 5 s), closes hub and HTTP. */
+  close(): Promise<void>;
+}
+
+/** Together below the ten seconds a Ctrl-C may take. */
+const drainMsMax = 4_500;
+const terminateMsMax = 5_000; // the grace of the real host [FH 1.14]
+
+/** Starts a host. A busy port rejects with code 'EADDRINUSE' and `port`. */
+export async function startHost(options: HostOptions): Promise<FunctionsHost> {
+  const clock = options.clock ?? realClock;
+  const write = options.log ?? ((line: string) => console.log(line));
+  const say = createSay(options.logLevel ?? 'warning', clock, write);
+  let onRequest: RequestListener = unavailable;
+  const http = await listenOnLoopback(options.port, (...pair) => void onRequest(...pair)); // [O1]
+  const undo: (() => Promise<void> | void)[] = [() => http.close()];
+  try {
+    const host = await start({ options, clock, say, http, undo });
+    onRequest = host.onRequest; // no turn of the event loop since triggers and hub started
+    return host.api;
+  } catch (error) {
+    for (const step of undo.reverse()) await step();
+    throw error;
+  }
+}
+
+interface Starting {
+  options: HostOptions;
+  clock: Clock;
+  say: Say;
+  http: Listening;
+  /** What is open so far, for a start that fails. */
+  undo: (() => Promise<void> | void)[];
+}
+
+interface Parts extends Starting {
+  app: LoadedApp;
+  functions: readonly HostFunction[];
+  http: Listening;
+  hub: Hub;
+  invoker: Invoker;
+  store: TimerStore;
+  triggers: Triggers;
+}
+
+async function start(
+  starting: Starting,
+): Promise<{ api: FunctionsHost; onRequest: RequestListener }> {
+  const { options, say, clock, http, undo } = starting;
+  const warn = (message: string): void => say('warning', message);
+  const appDir = resolve(options.appDir);
+  const own = { WEBSITE_HOSTNAME: `localhost:${http.port}`, ...options.settings };
+  undo.push(applyEnvironment(appDir, own, warn));
+  const settings = readHostSettings(appDir, warn);
+  const onFatal = options.onFatal ?? exitWith;
+  undo.push(catchUncaught(say, onFatal));
+  const app = await loadApp(appDir, (level, _, message) => say(hostLevel(level), message));
+  undo.push(() => void (app.isOpen = false));
+  refuseStreaming(app);
+  await runAppHooks(app, 'appStart');
+
+  const sorted = sortFunctions(app.registrations.functions.values(), settings.allowedFunctions);
+  const ofKind = sorted.functions.filter(({ kind }) => kind === 'http');
+  const { accepted, refused } = readHttpFunctions(ofKind, settings.routePrefix);
+  const store = openTimerStore(fileIn(options.dataDir, 'host.sqlite'));
+  undo.push(() => store.close());
+  const { hub, invoker } = openDurable(starting, { app, settings, onFatal, ...sorted });
+  undo.push(() => hub.close());
+  const triggers = startTriggers({
+    functions: sorted.functions,
+    settings,
+    store,
+    clock,
+    say,
+    invoker,
+  });
+  hub.start();
+
+  const failed = [...sorted.refused, ...refused, ...triggers.refused];
+  const isFailed = new Set(failed.map(({ name }) => name));
+  const functions = sorted.functions.filter(({ name }) => !isFailed.has(name));
+  const parts: Parts = { ...starting, app, functions, hub, invoker, store, triggers };
+  const api = createApi(parts, accepted);
+  const onRequest = createHttp({
+    functions: accepted,
+    invoker,
+    hostRoutes: [homePage, createAdmin(parts, { api, accepted, ...sorted }), durableRoute(hub)],
+    customHeaders: settings.customHeaders,
+    say,
+  });
+  for (const { name, reason } of failed) {
+    say('error', `The '${name}' function is in error: ${reason}`); // [O3]
+  }
+  say('information', functionList(api, accepted, sorted.disabled));
+  return { api, onRequest };
+}
+
+function openDurable(
+  { options, clock, say, http }: Starting,
+  from: {
+    app: LoadedApp;
+    settings: HostSettings;
+    functions: HostFunction[];
+    onFatal: (reason: string) => void;
+  },
+): { hub: Hub; invoker: Invoker } {
+  const { settings } = from;
+  const { hubName, maxActivities, maxOrchestrators } = settings.durable;
+  let invoker: Invoker | undefined;
+  const hub = openHub({
+    file: fileIn(options.dataDir, 'hub.sqlite'),
+    runner: createRunner(from.functions, () => {
+      if (!invoker) throw new Error('the hub ran a function before the host was ready');
+      return invoker;
+    }),
+    clock,
+    log: say,
+    ...(hubName === undefined ? {} : { taskHubName: hubName }),
+    ...(maxActivities === undefined ? {} : { maxConcurrentActivities: maxActivities }),
+    ...(maxOrchestrators === undefined ? {} : { maxConcurrentOrchestrators: maxOrchestrators }),
+    ...(options.hubIntercept ? { intercept: options.hubIntercept } : {}),
+  });
+  const binding = hub.clientBinding(durableUrls(http.port));
+  const { functionTimeoutMs, functionTimeoutText } = settings;
+  invoker = createInvoker({
+    app: from.app,
+    clock,
+    say,
+    functionTimeoutMs,
+    functionTimeoutText,
+    durableClient: () => binding,
+    onFatal: from.onFatal,
+  });
+  return { hub, invoker };
+}
+
+function createApi(parts: Parts, accepted: readonly HttpFunction[]): FunctionsHost {
+  const { http, hub, invoker, triggers } = parts;
+  let draining: Promise<void> | undefined;
+  let closing: Promise<void> | undefined;
+  const drain = (): Promise<void> =>
+    (draining ??= (async () => {
+      await triggers.stop(); // [O2]
+      await invoker.settled();
+      await hub.drain();
+    })());
+  const invokeUrls = new Map(
+    accepted.map(({ fn, route }) => [fn.name, `http://localhost:${http.port}/${route.template}`]),
+  );
+  return {
+    port: http.port,
+    url: `http://localhost:${http.port}`,
+    functions: parts.functions.map(({ name, triggerType: type }) => {
+      const invokeUrl = invokeUrls.get(name);
+      return invokeUrl === undefined ? { name, type } : { name, type, invokeUrl };
+    }),
+    usage: () => hub.usage(),
+    drain,
+    close: () => (closing ??= closeHost(parts, drain)),
+  };
+}
+
+async function closeHost(parts: Parts, drain: () => Promise<void>): Promise<void> {
+  const { app, invoker, say, undo } = parts;
+  const isDrained = await within(drainMsMax, drain());
+  if (!isDrained) {
+    say('warning', `Stopped with functions in flight: ${invoker.running().join(', ')}`);
+  }
+  const terminated = runAppHooks(app, 'appTerminate').catch((error: unknown) =>
+    say('error', `An appTerminate hook failed: ${String(error)}`),
+  );
+  if (!(await within(terminateMsMax, terminated))) {
+    say('warning', 'appTerminate hooks took longer than 5 s and were left');
+  }
+  invoker.close();
+  for (const step of undo.reverse()) await within(terminateMsMax, Promise.resolve(step()));
+}
+
+/** Whether it came in time; of real time, whatever clock the functions have. */
+async function within(ms: number, work: Promise<unknown>): Promise<boolean> {
+  const giveUp = new AbortController();
+  let isDone = false;
+  const done = work.then(() => (isDone = true));
+  await Promise.race([done, sleep(realClock, ms, giveUp.signal)]);
+  giveUp.abort();
+  return isDone;
+}
+
+function createAdmin(
+  parts: Parts,
+  from: { api: FunctionsHost; accepted: readonly HttpFunction[]; disabled: readonly string[] },
+) {
+  const { clock, hub, invoker, functions } = parts;
+  const { api } = from;
+  let isDraining = false;
+  return adminRoute({
+    functions,
+    disabled: from.disabled,
+    invokeUrlOf: (fn) => api.functions.find(({ name }) => name === fn.name)?.invokeUrl,
+    hostUrl: () => api.url,
+    startedAt: clock.now(),
+    now: () => clock.now(),
+    state: () => (isDraining ? 'Offline' : 'Running'),
+    usage: () => ({ ...hub.usage(), invocations: invoker.invocations }),
+    outstanding: () => invoker.running().length,
+    drain: () => {
+      isDraining = true;
+      return api.drain();
+    },
+    runByHand: (fn, input) => runByHand(invoker, fn, input),
+  });
+}
+
+/** [FH 1.9] With streaming on, the library no longer answers over RPC. */
+function refuseStreaming(app: LoadedApp): void {
+  if (app.capabilities['HttpUri'] === undefined) return;
+  throw new Error('app.setup({ enableHttpStream: true }) is not supported by the local host');
+}
+
+/** [FH 1.14] An uncaught exception of the app ends the process. */
+function catchUncaught(say: Say, onFatal: (reason: string) => void): () => void {
+  const onUncaught = (error: unknown): void => {
+    const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
+    say('error', `Worker uncaught exception: ${text}`);
+    onFatal(`Worker uncaught exception: ${error instanceof Error ? error.message : String(error)}`);
+  };
+  process.on('uncaughtException', onUncaught);
+  return () => process.off('uncaughtException', onUncaught);
+}
+
+function exitWith(reason: string): never {
+  console.error(reason);
+  process.exit(1);
+}
+
+function fileIn(dataDir: string, name: string): string {
+  if (dataDir === ':memory:') return dataDir;
+  mkdirSync(dataDir, { recursive: true });
+  return join(dataDir, name);
+}
+
+/** [FH 5.3] */
+function functionList(
+  api: FunctionsHost,
+  accepted: readonly HttpFunction[],
+  disabled: readonly string[],
+): string {
+  const http = accepted.map(({ fn, route }) => {
+    return `\t${fn.name}: [${route.methods.join(',')}] ${api.url}/${route.template}`;
+  });
+  const others = api.functions
+    .filter(({ invokeUrl }) => invokeUrl === undefined)
+    .map(({ name, type }) => `\t${name}: ${type}`);
+  const off = disabled.map((name) => `Function ${name} is disabled.`);
+  return ['Functions:', ...http, ...others, ...off].join('\n');
+}

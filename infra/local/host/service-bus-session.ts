@@ -1,0 +1,161 @@
+// One held session: receive one, run, settle, again - until it is idle, lost, or the host stops.
+// What Azure's ServiceBusSessionProcessor does with one call per session [FH 2.5].
+//
+// N1 One message at a time; it is settled, and that awaited, before the next is asked for.
+// N2 A throw abandons; the same session goes on and the broker hands the same message out again.
+// N3 No message for the idle time-out closes the session; a message that arrives while it closes
+//    goes back uncounted, because it never reached a handler.
+// N4 The renewal budget counts from the accept and is never restarted.
+// N5 A lost lock stops nothing: the handler runs to its end, its settlement fails, that is said.
+import type { ServiceBusReceivedMessage, ServiceBusSessionReceiver } from '@azure/service-bus';
+import type { Clock, Timer } from '../../../shared/clock.ts';
+import type { Say } from './console.ts';
+import type { ServiceBusSettings } from './settings.ts';
+
+export interface HoldOptions {
+  receiver: ServiceBusSessionReceiver;
+  queue: string;
+  settings: ServiceBusSettings;
+  autoComplete: boolean;
+  clock: Clock;
+  say: Say;
+  /** Runs the handler; rejects with what it threw. */
+  handle: (message: ServiceBusReceivedMessage) => Promise<void>;
+}
+
+export interface Hold {
+  /** Resolves when the session has been given back. */
+  ended: Promise<void>;
+  /** Takes no further message; a running handler finishes first. */
+  stop(): void;
+}
+
+/** Starts receiving on an accepted session. */
+export function holdSession(options: HoldOptions): Hold {
+  const { receiver, clock, settings } = options;
+  let isBusy = false;
+  let isOver = false;
+  let lastAt = clock.now();
+  let idleTimer: Timer | undefined;
+  let resolveOver = (): void => {};
+  const over = new Promise<void>((resolve) => (resolveOver = resolve));
+  const renewal = renewSession(options);
+
+  const finish = (): void => {
+    isOver = true;
+    idleTimer?.cancel();
+    if (!isBusy) resolveOver();
+  };
+  const watchIdle = (): void => {
+    const leftMs = isBusy
+      ? settings.sessionIdleTimeoutMs
+      : lastAt + settings.sessionIdleTimeoutMs - clock.now();
+    if (leftMs <= 0) finish();
+    else if (!isOver) idleTimer = clock.after(leftMs, watchIdle);
+  };
+  const processMessage = async (message: ServiceBusReceivedMessage): Promise<void> => {
+    if (isOver) return; // [N3]
+    isBusy = true;
+    await handleAndSettle(options, message);
+    isBusy = false;
+    lastAt = clock.now();
+    if (receiver.isClosed || isOver) finish();
+  };
+  // handler failures are settled above, so what comes here is the link's end
+  const processError = async (): Promise<void> => finish();
+
+  receiver.subscribe(
+    { processMessage, processError },
+    { autoCompleteMessages: false, maxConcurrentCalls: 1 },
+  );
+  watchIdle();
+  const ended = over.then(async () => {
+    renewal.stop();
+    await receiver.close().catch(() => {
+      // a lost link is closed already
+    });
+  });
+  return { ended, stop: finish };
+}
+
+async function handleAndSettle(
+  options: HoldOptions,
+  message: ServiceBusReceivedMessage,
+): Promise<void> {
+  const { receiver } = options;
+  let isDone = true;
+  try {
+    await options.handle(message);
+  } catch {
+    isDone = false; // the invoker has said it
+  }
+  if (isDone && !options.autoComplete) return;
+  try {
+    if (isDone)
+      await receiver.completeMessage(message); // [N1]
+    else await receiver.abandonMessage(message); // [N2]
+  } catch (error) {
+    sayUnsettled(options, { message, action: isDone ? 'Complete' : 'Abandon', error }); // [N5]
+  }
+}
+
+interface Unsettled {
+  message: ServiceBusReceivedMessage;
+  action: string;
+  error: unknown;
+}
+
+/** The processor's error line, plus which message it was. */
+export function sayUnsettled(
+  options: { queue: string; say: Say },
+  { message, action, error }: Unsettled,
+): void {
+  const session = message.sessionId === undefined ? '' : `, SessionId=${message.sessionId}`;
+  options.say(
+    'warning',
+    `Message processing error (Action=${action}, EntityPath=${options.queue}${session}, ` +
+      `MessageId=${String(message.messageId)}): ${codeOf(error)}`,
+  );
+}
+
+/** Code and text of an error of the client. */
+export function codeOf(error: unknown): string {
+  const { code, message } = error as { code?: unknown; message?: unknown };
+  return [code, message].filter((part) => part !== undefined && part !== '').join(': ');
+}
+
+const renewBufferMsMax = 10_000;
+
+/** [N4] Renews shortly before expiry until the budget is spent; the real buffer is <= 10 s. */
+function renewSession(options: HoldOptions): { stop(): void } {
+  const { receiver, clock, say, settings } = options;
+  const endsAt = clock.now() + settings.maxAutoLockRenewalMs;
+  let timer: Timer | undefined;
+  let isStopped = false;
+  const arm = (): void => {
+    const leftMs = Math.max(receiver.sessionLockedUntilUtc.getTime() - clock.now(), 0);
+    const delayMs = leftMs - Math.min(leftMs / 2, renewBufferMsMax);
+    if (isStopped || clock.now() + delayMs >= endsAt) return;
+    timer = clock.after(delayMs, () => void renew());
+  };
+  const renew = async (): Promise<void> => {
+    if (isStopped || receiver.isClosed) return;
+    try {
+      await receiver.renewSessionLock();
+      arm();
+    } catch (error) {
+      if (isStopped || receiver.isClosed) return;
+      const where = `EntityPath=${options.queue}, SessionId=${receiver.sessionId}`;
+      say('warning', `Message processing error (Action=RenewLock, ${where}): ${codeOf(error)}`);
+      // the real processor gives up on what is not transient
+      if ((error as { retryable?: boolean }).retryable) arm();
+    }
+  };
+  arm();
+  return {
+    stop: () => {
+      isStopped = true;
+      timer?.cancel();
+    },
+  };
+}
