@@ -58,7 +58,8 @@ export const errorRegistry = {
     settlement: 'complete',
   },
   CVY_ENVELOPE: {
-    meaning: 'an application property (schemaVersion, senderPosition, occurredAt, type) is malformed',
+    meaning:
+      'an application property (schemaVersion, senderPosition, occurredAt, type) is malformed',
     remedy: 'see the message contract; occurredAt is ISO-8601 with a zone',
     settlement: 'complete',
   },
@@ -122,6 +123,16 @@ export const errorRegistry = {
     remedy: 'change what the message names',
     settlement: 'none',
   },
+  CVY_NOT_BUILT: {
+    meaning: 'the contract has it, this version does not do it yet',
+    remedy: 'use what the message lists, or a later version',
+    settlement: 'none',
+  },
+  CVY_INTERNAL: {
+    meaning: 'the service met an error that it did not foresee',
+    remedy: 'look at the log of the app at this time; report it as a defect',
+    settlement: 'none',
+  },
   CVY_FILE: {
     meaning: 'an input file cannot be read or a row of it is malformed',
     remedy: 'check path, format and column names; nothing of the bad row was sent',
@@ -133,7 +144,8 @@ export const errorRegistry = {
     settlement: 'none',
   },
   CVY_ENVIRONMENT: {
-    meaning: 'the environment cannot keep the guarantees (several write regions, partitioned queue)',
+    meaning:
+      'the environment cannot keep the guarantees (several write regions, partitioned queue)',
     remedy: 'use one Cosmos write region and unpartitioned session queues',
     settlement: 'redeliver',
   },
@@ -150,6 +162,16 @@ export const errorRegistry = {
   CVY_DATA_IN_USE: {
     meaning: 'another local stack runs on the same data folder',
     remedy: 'stop it, or choose another folder with --data',
+    settlement: 'none',
+  },
+  CVY_START: {
+    meaning: 'a process of the local stack did not start',
+    remedy: 'mend what the message says; an app is loaded from its build, so build it first',
+    settlement: 'none',
+  },
+  CVY_DATA_FOREIGN: {
+    meaning: 'the data folder holds files that are not ours',
+    remedy: 'choose another folder with --data; nothing in it was touched',
     settlement: 'none',
   },
 } as const satisfies Record<string, Entry>;

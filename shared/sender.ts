@@ -58,6 +58,8 @@ export interface Sender extends AsyncDisposable {
     messages: Iterable<KeyedMessage> | AsyncIterable<KeyedMessage>,
     options?: { onProgress?: (progress: SendProgress) => void },
   ): Promise<SendProgress>;
+  /** Asks the broker how many bytes a message may have; refuses a convoy that has no queue. */
+  sizeLimit(convoy: string): Promise<number>;
   close(): Promise<void>;
 }
 
@@ -89,6 +91,10 @@ export function createSender(address: ServiceBusAddress, options: SenderOptions 
     async sendAll(convoy, messages, { onProgress } = {}) {
       const queue = queueOf(convoy);
       return wire.inTurn(queue, () => sendStream(wire, { queue, messages, onProgress }));
+    },
+    async sizeLimit(convoy) {
+      const batch = await wire.newBatch(queueOf(convoy));
+      return batch.maxSizeInBytes;
     },
     close,
     [Symbol.asyncDispose]: close,

@@ -1,0 +1,182 @@
+// The file of `convoy send`: read record by record, never held whole.
+//
+// Owns:   gzip, UTF-8, CSV and NDJSON, record numbers, the hash that ids are made from.
+// Leaves: what a record becomes to send.ts.
+//
+// F1. Numbers of NDJSON travel digit by digit: what a JavaScript number would round stays as it was
+//     written.
+// F2. A record that cannot be read is named by its number, and reading ends with it.
+import { createHash } from 'node:crypto';
+import type { Hash } from 'node:crypto';
+import { createReadStream, openSync, readSync, closeSync } from 'node:fs';
+import { Transform } from 'node:stream';
+import type { Readable } from 'node:stream';
+import { createGunzip } from 'node:zlib';
+import { parse } from 'csv-parse';
+import { ConvoyError, reasonOf } from '../../shared/errors.ts';
+
+export type RecordFormat = 'csv' | 'ndjson';
+
+/** One record of a file; `number` counts from 1, without the header of a CSV file. */
+export interface FileRecord {
+  number: number;
+  fields: Record<string, unknown>;
+}
+
+export interface RecordFile {
+  path: string;
+  format: RecordFormat;
+}
+
+const lineLengthMax = 16 * 1024 * 1024;
+
+/** The format that a file's name tells, if it does. */
+export function formatOf(path: string): RecordFormat | undefined {
+  const name = path.toLowerCase().replace(/\.gz$/, '');
+  if (name.endsWith('.csv')) return 'csv';
+  return /\.(ndjson|jsonl|json)$/.test(name) ? 'ndjson' : undefined;
+}
+
+/** Reads the records in their order; `hash` is fed the content as it is after decompression. */
+export async function* readRecords(file: RecordFile, hash?: Hash): AsyncGenerator<FileRecord> {
+  const source = openText(file.path, hash);
+  try {
+    if (file.format === 'csv') yield* csvRecords(source, file.path);
+    else yield* ndjsonRecords(source, file.path);
+  } catch (error) {
+    throw error instanceof ConvoyError ? error : fault(file.path, reasonOf(error), error);
+  } finally {
+    source.destroy();
+  }
+}
+
+export function contentHash(): Hash {
+  return createHash('sha256');
+}
+
+/** Decompressed and decoded; gzip is known by its first bytes, so that standard input has it too. */
+function openText(path: string, hash: Hash | undefined): Readable {
+  const source = createReadStream(path);
+  const stages = isGzip(path) ? [createGunzip()] : [];
+  const text = [...stages, decoder(hash)].reduce<Readable>((from, stage) => {
+    from.on('error', (error) => stage.destroy(error));
+    stage.on('close', () => from.destroy());
+    return from.pipe(stage);
+  }, source);
+  return text;
+}
+
+function isGzip(path: string): boolean {
+  try {
+    const file = openSync(path, 'r');
+    const start = Buffer.alloc(2);
+    readSync(file, start, 0, 2, 0);
+    closeSync(file);
+    return start[0] === 0x1f && start[1] === 0x8b;
+  } catch (error) {
+    throw fault(path, reasonOf(error), error);
+  }
+}
+
+function decoder(hash: Hash | undefined): Transform {
+  const utf8 = new TextDecoder('utf-8', { fatal: true });
+  return new Transform({
+    readableObjectMode: false,
+    decodeStrings: false,
+    transform(chunk: Buffer, _, done) {
+      try {
+        hash?.update(chunk);
+        done(undefined, utf8.decode(chunk, { stream: true }));
+      } catch {
+        done(new ConvoyError('CVY_FILE', 'the file is not UTF-8'));
+      }
+    },
+    flush(done) {
+      try {
+        done(undefined, utf8.decode());
+      } catch {
+        done(new ConvoyError('CVY_FILE', 'the file ends inside a UTF-8 character'));
+      }
+    },
+  });
+}
+
+async function* csvRecords(source: Readable, path: string): AsyncGenerator<FileRecord> {
+  const parser = parse({
+    bom: true,
+    skip_empty_lines: true,
+    columns: (names: string[]) => {
+      const twice = names.find((name, i) => names.indexOf(name) !== i);
+      if (twice !== undefined) throw fault(path, `the column ${twice} stands there twice`);
+      return names;
+    },
+  });
+  source.on('error', (error) => parser.destroy(error));
+  source.pipe(parser);
+  let number = 0;
+  try {
+    for await (const fields of parser as AsyncIterable<Record<string, unknown>>) {
+      number += 1;
+      yield { number, fields };
+    }
+  } catch (error) {
+    if (error instanceof ConvoyError) throw error;
+    throw fault(path, `row ${number + 1}: ${reasonOf(error)}`, error);
+  }
+}
+
+async function* ndjsonRecords(source: Readable, path: string): AsyncGenerator<FileRecord> {
+  let number = 0;
+  for await (const line of linesOf(source, path)) {
+    number += 1;
+    if (line.trim() === '') continue;
+    let fields: unknown;
+    try {
+      fields = parseExactly(line);
+    } catch (error) {
+      throw fault(path, `row ${number}: ${reasonOf(error)}`, error);
+    }
+    if (typeof fields !== 'object' || fields === null || Array.isArray(fields)) {
+      throw fault(path, `row ${number} is not a JSON object`);
+    }
+    yield { number, fields: fields as Record<string, unknown> };
+  }
+}
+
+/** Not node:readline: it breaks lines at U+2028, which JSON allows inside a text. */
+async function* linesOf(source: Readable, path: string): AsyncGenerator<string> {
+  let rest = '';
+  let isFirst = true;
+  for await (const chunk of source.setEncoding('utf8') as AsyncIterable<string>) {
+    rest += isFirst ? chunk.replace(/^\ufeff/, '') : chunk;
+    isFirst = false;
+    const lines = rest.split('\n');
+    rest = lines.pop() ?? '';
+    if (rest.length > lineLengthMax)
+      throw fault(path, `a line has over ${lineLengthMax} characters`);
+    yield* lines;
+  }
+  if (rest !== '') yield rest;
+}
+
+// In Node from 21 on, not yet in the type library: raw numbers, and their text in the reviver.
+const exactJson = JSON as unknown as {
+  parse(
+    text: string,
+    reviver: (key: string, value: unknown, at: { source?: string }) => unknown,
+  ): unknown;
+  rawJSON(text: string): unknown;
+};
+
+/** A JSON text whose numbers keep their digits [F1]. */
+function parseExactly(line: string): unknown {
+  return exactJson.parse(line, (_, value, { source }) =>
+    typeof value === 'number' && source !== undefined && String(value) !== source
+      ? exactJson.rawJSON(source)
+      : value,
+  );
+}
+
+function fault(path: string, what: string, cause?: unknown): ConvoyError {
+  return new ConvoyError('CVY_FILE', `${path}: ${what}`, { cause });
+}

@@ -1,0 +1,131 @@
+// Restart on change for `convoy dev`: watches what the app was built to, and compiles its sources
+// when they are there and have changed.
+//
+// W1. Only changed content counts: a compiler that writes the same bytes again restarts nothing.
+// W2. The compiler runs once per change and ends: a watching one would outlive a killed launcher.
+import { spawn } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { existsSync, readdirSync, readFileSync, watch } from 'node:fs';
+import type { FSWatcher } from 'node:fs';
+import { glob } from 'node:fs/promises';
+import { createRequire } from 'node:module';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { realClock } from '../../shared/clock.ts';
+import type { Timer } from '../../shared/clock.ts';
+
+// The host of Azure waits as long for a change to settle (functions-host.md 5.4).
+const settleMs = 500;
+const settingsFiles = ['host.json', 'local.settings.json', 'package.json'];
+
+/** Calls back after each change of the built app; disposing ends it. */
+export async function watchApp(
+  appDir: string,
+  log: (line: string) => void,
+  onChange: () => void,
+): Promise<AsyncDisposable> {
+  const builtFolder = builtFolderOf(appDir);
+  let digest = await digestOf(appDir, builtFolder);
+  let settle: Timer | undefined;
+  const compare = async (): Promise<void> => {
+    const now = await digestOf(appDir, builtFolder);
+    if (now === digest) return;
+    digest = now;
+    log('the app has changed, starting the host again');
+    onChange();
+  };
+  const changed = (): void => {
+    settle?.cancel();
+    settle = realClock.after(settleMs, () => void compare());
+  };
+  const watchers = [
+    ...watchersOf(appDir, builtFolder, changed),
+    ...sourceWatchersOf(appDir, builtFolder, createCompiler(appDir, log)),
+  ];
+  return {
+    async [Symbol.asyncDispose]() {
+      settle?.cancel();
+      for (const one of watchers) one.close();
+    },
+  };
+}
+
+/** The first folder of package.json `main`, or undefined when the app lies flat in its folder. */
+function builtFolderOf(appDir: string): string | undefined {
+  const text = readFileSync(join(appDir, 'package.json'), 'utf8');
+  const { main = '' } = JSON.parse(text) as { main?: string };
+  const [first = '', ...rest] = main.replace(/^\.\//, '').split('/');
+  return rest.length > 0 && !first.includes('*') && !first.includes('{') ? first : undefined;
+}
+
+function watchersOf(
+  appDir: string,
+  builtFolder: string | undefined,
+  changed: () => void,
+): FSWatcher[] {
+  const flat = watch(appDir, (_, file) => {
+    if (!builtFolder || settingsFiles.includes(file ?? '')) changed();
+  });
+  const built = builtFolder && join(appDir, builtFolder);
+  if (!built || !existsSync(built)) return [flat];
+  return [flat, watch(built, { recursive: true }, changed)];
+}
+
+async function digestOf(appDir: string, builtFolder: string | undefined): Promise<string> {
+  const pattern = builtFolder ? `${builtFolder}/**/*.{js,mjs,cjs,json}` : '*.{js,mjs,cjs,json}';
+  const files = [...settingsFiles];
+  for await (const file of glob(pattern, { cwd: appDir })) files.push(file);
+  const hash = createHash('sha256');
+  for (const file of files.sort()) {
+    const path = join(appDir, file);
+    if (existsSync(path)) hash.update(file).update('\0').update(readFileSync(path));
+  }
+  return hash.digest('hex');
+}
+
+/** Every folder that may hold sources: all but the build, dependencies and hidden ones. */
+function sourceWatchersOf(
+  appDir: string,
+  builtFolder: string | undefined,
+  compile: (() => void) | undefined,
+): FSWatcher[] {
+  if (!compile) return [];
+  return readdirSync(appDir, { withFileTypes: true })
+    .filter((entry) => entry.isDirectory() && !entry.name.startsWith('.'))
+    .filter(({ name }) => name !== 'node_modules' && name !== builtFolder)
+    .map(({ name }) =>
+      watch(join(appDir, name), { recursive: true }, (_, file) => {
+        if (file && /\.[cm]?tsx?$/.test(file)) compile();
+      }),
+    );
+}
+
+/** Compiles once after the last of several changes, and once more when one came meanwhile [W2]. */
+function createCompiler(appDir: string, log: (line: string) => void): (() => void) | undefined {
+  if (!existsSync(join(appDir, 'tsconfig.json'))) return undefined;
+  let compiler: string;
+  try {
+    const manifest = createRequire(join(appDir, 'package.json')).resolve('typescript/package.json');
+    compiler = join(manifest, '..', 'bin', 'tsc');
+  } catch {
+    log('tsconfig.json without typescript: compile the app yourself, the host follows');
+    return undefined;
+  }
+  let settle: Timer | undefined;
+  let running = Promise.resolve();
+  const run = async (): Promise<void> => {
+    const child = spawn(process.execPath, [compiler], {
+      cwd: appDir,
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    const lines = createInterface({ input: child.stdout });
+    lines.on('line', (line) => log(`tsc: ${line}`));
+    await new Promise<void>(
+      (resolve) => void child.on('close', () => resolve()).on('error', resolve),
+    );
+  };
+  return () => {
+    settle?.cancel();
+    settle = realClock.after(settleMs, () => void (running = running.then(run)));
+  };
+}
