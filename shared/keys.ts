@@ -53,11 +53,15 @@ export function toPathKey(key: string): string {
 /** The key of a path form; undefined when it is not one. */
 export function fromPathKey(pathKey: string): string | undefined {
   if (!/^(?:[A-Za-z0-9_-]|~[0-9a-f]{2})+$/.test(pathKey)) return undefined;
-  const bytes = pathKey.replace(/~([0-9a-f]{2})|(.)/g, (_, hex: string | undefined, plain) =>
-    hex ?? Buffer.from(plain as string, 'latin1').toString('hex'),
+  const bytes = pathKey.replace(
+    /~([0-9a-f]{2})|(.)/g,
+    (_, hex: string | undefined, plain) =>
+      hex ?? Buffer.from(plain as string, 'latin1').toString('hex'),
   );
   try {
-    return new TextDecoder('utf-8', { fatal: true }).decode(Buffer.from(bytes, 'hex'));
+    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(
+      Buffer.from(bytes, 'hex'),
+    );
   } catch {
     return undefined;
   }

@@ -55,7 +55,8 @@ export async function openServiceBusClient(
   }
 }
 
-async function identityOf(clientId: string | undefined): Promise<TokenCredential> {
+/** The identity library is loaded only when it is needed. */
+export async function identityOf(clientId: string | undefined): Promise<TokenCredential> {
   const { DefaultAzureCredential, ManagedIdentityCredential } = await import('@azure/identity');
   return clientId ? new ManagedIdentityCredential({ clientId }) : new DefaultAzureCredential();
 }

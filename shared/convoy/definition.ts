@@ -176,7 +176,10 @@ function faultsOf(options: ConvoyOptions<StandardSchema, unknown>): string[] {
     `order: '${options.order}' is not built yet; use 'broker'`,
   );
   fault(within(options.retry?.attempts, 1, 100), 'retry.attempts: must be 1 to 100');
-  fault(within(options.retry?.firstDelaySeconds, 0, daySeconds), 'retry.firstDelaySeconds: 0 to 86400');
+  fault(
+    within(options.retry?.firstDelaySeconds, 0, daySeconds),
+    'retry.firstDelaySeconds: 0 to 86400',
+  );
   fault(within(options.retry?.factor, 1, 100), 'retry.factor: must be 1 to 100');
   fault(within(options.retry?.maxDelaySeconds, 0, daySeconds), 'retry.maxDelaySeconds: 0 to 86400');
   fault(within(options.lingerSeconds, 0, 3600), 'lingerSeconds: must be 0 to 3600');
@@ -185,11 +188,20 @@ function faultsOf(options: ConvoyOptions<StandardSchema, unknown>): string[] {
   const names = new Set<string>();
   for (const window of options.windows ?? []) {
     const at = `windows '${window.name}'`;
-    fault(/^[a-z][a-z0-9-]{0,29}$/.test(window.name), `${at}: name must match [a-z][a-z0-9-]{0,29}`);
+    fault(
+      /^[a-z][a-z0-9-]{0,29}$/.test(window.name),
+      `${at}: name must match [a-z][a-z0-9-]{0,29}`,
+    );
     fault(!names.has(window.name), `${at}: the name is used twice`);
     names.add(window.name);
-    fault(window.kind === 'tumbling', `${at}: kind '${window.kind}' is not built yet; use 'tumbling'`);
-    fault(window.seconds > 0 && within(window.seconds, 1, 366 * daySeconds), `${at}: seconds 1 to a year`);
+    fault(
+      window.kind === 'tumbling',
+      `${at}: kind '${window.kind}' is not built yet; use 'tumbling'`,
+    );
+    fault(
+      window.seconds > 0 && within(window.seconds, 1, 366 * daySeconds),
+      `${at}: seconds 1 to a year`,
+    );
     fault(typeof window.value === 'function', `${at}: value must be a function`);
     fault(within(window.graceSeconds, 0, 366 * daySeconds), `${at}: graceSeconds 0 to a year`);
     fault(within(window.quietSeconds, 1, 366 * daySeconds), `${at}: quietSeconds 1 to a year`);

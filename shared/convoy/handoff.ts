@@ -89,7 +89,10 @@ export function rest(
   progress: Progress,
   at: number,
 ): { gate: Gate; progress: Progress } {
-  assert.ok(progress.hold.kind === 'blocked' || progress.hold.kind === 'paused', 'H8: needs a hold');
+  assert.ok(
+    progress.hold.kind === 'blocked' || progress.hold.kind === 'paused',
+    'H8: needs a hold',
+  );
   assert.equal(gate.phase, 'active', 'H8: only an active gate rests');
   return {
     gate: {
@@ -161,6 +164,7 @@ export function assertHandoff(gate: Gate, progress: Progress): void {
   assert.ok(Number.isSafeInteger(gate.tail) && gate.tail >= 0, 'H1: tail is a count');
   assert.ok(progress.cursor <= gate.tail, 'H7: the cursor never passes the tail');
   assert.ok(progress.settled >= 0 && progress.settled <= progress.cursor, 'H5: settled <= cursor');
-  if (gate.phase === 'active') assert.equal(progress.epoch, gate.epoch, 'H5: one epoch while active');
+  if (gate.phase === 'active')
+    assert.equal(progress.epoch, gate.epoch, 'H5: one epoch while active');
   else assert.ok(progress.epoch > gate.epoch, 'H6: the fence has moved');
 }

@@ -61,8 +61,12 @@ export interface Progress {
   watermark: number | null;
   openWindows: OpenWindow[];
   hold: Hold;
+  /** The position an operator chose to skip; settled as `skipped` when it is its turn. */
+  skip: number | null;
   /** How many messages have been settled: the order of chain and outputs. */
   settled: number;
+  /** [H11] The last commit wrote outputs and no later write has found them all published. */
+  outputsPending: boolean;
   /** [H11] Next `n` of an output at the cursor's position. */
   nextOutput: number;
   chain: string;
@@ -99,8 +103,10 @@ export interface Admitted {
   position: number;
   messageId: string;
   type: string;
-  /** The body as JSON text; absent when `fault` says why it could not be kept. */
+  /** The body as the JSON text that was sent; absent when there is a `fault`. */
   bodyText?: string;
+  /** The bytes of a body that is not JSON or not UTF-8. */
+  bodyBase64?: string;
   fault?: { code: string; reason: string };
   schemaVersion: number;
   senderPosition?: number;
@@ -155,7 +161,9 @@ export function initialProgress(state: unknown, writtenAt: number): Progress {
     watermark: null,
     openWindows: [],
     hold: noHold,
+    skip: null,
     settled: 0,
+    outputsPending: false,
     nextOutput: 0,
     chain: '',
     counts: noCounts,

@@ -17,43 +17,21 @@ import type {
   Admitted,
   ClosedWindow,
   Hold,
-  OpenWindow,
   Output,
   Progress,
   SettledOutcome,
   Settlement,
 } from './state.ts';
 import { noHold } from './state.ts';
-import { addToOpen, aggregateOf, amend, dueWindows, isClosed, windowStart } from './window.ts';
-
-export interface Limits {
-  /** Operations of one batch, 90 of Cosmos' 100 (H5). */
-  operationsMax: number;
-  /** Bytes of one batch, 1.5 of Cosmos' 2 MB (H5). */
-  bytesMax: number;
-  /** Windows closed in one commit (H5). */
-  closesMax: number;
-  /** An emitted body larger than this is poison at emit (CONTRACT §3). */
-  outputBytesMax: number;
-  /** Outputs packed into one outbox item (H5). */
-  outputsPerItem: number;
-}
-
-export const defaultLimits: Limits = {
-  operationsMax: 90,
-  bytesMax: 1_500_000,
-  closesMax: 40,
-  outputBytesMax: 240_000,
-  outputsPerItem: 20,
-};
-
-/** What the pure core may not make itself. */
-export interface Tools {
-  now: number;
-  hash(text: string): string;
-  iso(ms: number): string;
-  bytes(text: string): number;
-}
+import {
+  type Limits,
+  type Origin,
+  type Tools,
+  bytesOf,
+  outputOf,
+  windowOutput,
+} from './outputs.ts';
+import { addToOpen, amend, dueWindows, isClosed, windowStart } from './window.ts';
 
 export interface SettleInput {
   convoy: string;
@@ -92,7 +70,10 @@ const windowId = (name: string, start: number): string => `${name}:${start}`;
 /** Settles what fits. Returns the unchanged progress and no settlements when there is nothing to do. */
 export function settle(input: SettleInput): Settled {
   const { progress, messages, limits } = input;
-  assert.ok(messages.every((m, i) => m.position === progress.cursor + 1 + i), 'H7: one run');
+  assert.ok(
+    messages.every((m, i) => m.position === progress.cursor + 1 + i),
+    'H7: one run',
+  );
   let draft: Draft = {
     progress,
     stateText: JSON.stringify(progress.state),
@@ -119,8 +100,9 @@ export function settle(input: SettleInput): Settled {
     draft = closeDue(input, attempt.draft);
     full = hasDue(input, draft);
   }
+  const state = draft.settlements.length > 0 ? JSON.parse(draft.stateText) : progress.state;
   return {
-    progress: { ...draft.progress, writtenAt: input.tools.now },
+    progress: { ...draft.progress, state, writtenAt: input.tools.now },
     settlements: draft.settlements,
     outputs: draft.outputs,
     closed: [...draft.closed.values()],
@@ -148,9 +130,17 @@ export function lateWindows(
   return [...wanted.values()];
 }
 
+function originOf(input: SettleInput): Origin {
+  const { convoy, key, progress, limits, tools } = input;
+  return { convoy, key, epoch: progress.epoch, limits, tools };
+}
+
 type Attempt = { kind: 'settled'; draft: Draft } | { kind: 'held'; hold: Hold };
 
 function takeOne(input: SettleInput, draft: Draft, admitted: Admitted): Attempt {
+  if (input.progress.skip === admitted.position) {
+    return settled(input, draft, { admitted, outcome: 'skipped' });
+  }
   if (admitted.fault !== undefined) {
     const { code, reason } = admitted.fault;
     if (code === 'CVY_TOO_LARGE') return held(input, admitted, { code, reason });
@@ -180,7 +170,15 @@ function applyOne(
   let n = 0;
   const next = input.definition.apply(JSON.parse(draft.stateText), message, {
     emit: (type, emitted) => {
-      outputs.push(outputOf(input, { type, body: emitted, position: admitted.position, n, admitted }));
+      outputs.push(
+        outputOf(originOf(input), {
+          type,
+          body: emitted,
+          position: admitted.position,
+          n,
+          admitted,
+        }),
+      );
       n += 1;
     },
     reject: (reason) => void (rejected ??= reason),
@@ -196,14 +194,9 @@ function applyOne(
     });
   }
   const stateText = stateTextOf(next);
-  const before = JSON.parse(draft.stateText) as unknown;
-  const after: Draft = {
-    ...draft,
-    stateText,
-    outputs: [...draft.outputs, ...outputs],
-    progress: { ...draft.progress, state: JSON.parse(stateText) },
-  };
-  const counted = countInWindows(input, after, { message, before, n, admitted });
+  const after: Draft = { ...draft, stateText, outputs: [...draft.outputs, ...outputs] };
+  const beforeText = draft.stateText;
+  const counted = countInWindows(input, after, { message, beforeText, n, admitted });
   return settled(input, counted.draft, {
     admitted,
     outcome: 'applied',
@@ -216,9 +209,11 @@ function applyOne(
 function countInWindows(
   input: SettleInput,
   draft: Draft,
-  entry: { message: Message<unknown>; before: unknown; n: number; admitted: Admitted },
+  entry: { message: Message<unknown>; beforeText: string; n: number; admitted: Admitted },
 ): { draft: Draft; n: number } {
-  const { message, before, admitted } = entry;
+  const { message, admitted } = entry;
+  if (input.definition.windows.length === 0) return { draft, n: entry.n };
+  const before = JSON.parse(entry.beforeText) as unknown;
   let { progress } = draft;
   let n = entry.n;
   const closed = new Map(draft.closed);
@@ -236,7 +231,9 @@ function countInWindows(
     const earlier = closed.get(id) ?? input.closedWindows.get(id);
     const amended = amend(earlier, definition, { start, value, at: input.tools.now });
     closed.set(id, amended);
-    outputs.push(windowOutput(input, amended, { position: message.position, n, admitted }));
+    outputs.push(
+      windowOutput(originOf(input), amended, { position: message.position, n, admitted }),
+    );
     n += 1;
     progress = { ...progress, counts: { ...progress.counts, late: progress.counts.late + 1 } };
   }
@@ -247,7 +244,10 @@ function countInWindows(
 /** Closes due windows up to the limit; their outputs go on at the cursor's position. */
 function closeDue(input: SettleInput, draft: Draft): Draft {
   const { definition, limits } = input;
-  const room = limits.closesMax - draft.closes;
+  // A window that closes costs its item and its share of an outbox item.
+  const free = limits.operationsMax - operationsOf(draft, limits) - 1;
+  const room = Math.min(limits.closesMax - draft.closes, Math.floor(free / 1.1));
+  if (room <= 0) return draft;
   const due = dueWindows(draft.progress, definition.windows, room);
   if (due.length === 0) return draft;
   const closed = new Map(draft.closed);
@@ -257,7 +257,7 @@ function closeDue(input: SettleInput, draft: Draft): Draft {
     const window: ClosedWindow = { ...open, revision: 0, closedAt: input.tools.now };
     closed.set(windowId(open.window, open.start), window);
     const place = { position: progress.cursor, n: progress.nextOutput };
-    outputs.push(windowOutput(input, window, place));
+    outputs.push(windowOutput(originOf(input), window, place));
     progress = {
       ...progress,
       nextOutput: progress.nextOutput + 1,
@@ -287,7 +287,7 @@ function settled(input: SettleInput, draft: Draft, entry: Outcome): Attempt {
   const { admitted, outcome } = entry;
   const { progress } = draft;
   const attempts = 1 + attemptsBefore(progress.hold, admitted.position);
-  const bodyHash = input.tools.hash(admitted.bodyText ?? '');
+  const bodyHash = input.tools.hash(admitted.bodyText ?? admitted.bodyBase64 ?? '');
   const link = [progress.chain, admitted.position, admitted.messageId, bodyHash, outcome];
   const chain = input.tools.hash(link.join('\n'));
   const settlement: Settlement = {
@@ -306,6 +306,7 @@ function settled(input: SettleInput, draft: Draft, entry: Outcome): Attempt {
     settled: progress.settled + 1,
     nextOutput: entry.nextOutput ?? 0,
     hold: noHold,
+    skip: null,
     chain,
     counts: { ...progress.counts, [outcome]: progress.counts[outcome] + 1 },
   };
@@ -354,17 +355,14 @@ function tooLarge(input: SettleInput, admitted: Admitted): Hold {
 }
 
 /** [H5] Operations: progress, two per message (inbox, seen), one per window, packed outputs. */
-function fits(draft: Draft, limits: Limits): boolean {
+function operationsOf(draft: Draft, limits: Limits): number {
   const outboxItems = Math.ceil(draft.outputs.length / limits.outputsPerItem);
-  const operations = 1 + 2 * draft.settlements.length + draft.closed.size + outboxItems;
-  const openBytes = draft.progress.openWindows.length * 250;
-  const bytes = draft.bytes + 2 * draft.stateText.length + openBytes;
-  // Room for the windows that this message may make due: they close in this or the next commit.
-  return operations <= limits.operationsMax - limits.closesMax / 4 && bytes <= limits.bytesMax;
+  return 1 + 2 * draft.settlements.length + draft.closed.size + outboxItems;
 }
 
-function bytesOf(input: SettleInput, outputs: readonly Output[]): number {
-  return outputs.reduce((sum, output) => sum + input.tools.bytes(output.bodyText) + 400, 0);
+function fits(draft: Draft, limits: Limits): boolean {
+  const bytes = draft.bytes + 2 * draft.stateText.length + 250 * draft.progress.openWindows.length;
+  return operationsOf(draft, limits) <= limits.operationsMax && bytes <= limits.bytesMax;
 }
 
 function messageOf(key: string, admitted: Admitted, body: unknown): Message<unknown> {
@@ -382,62 +380,11 @@ function messageOf(key: string, admitted: Admitted, body: unknown): Message<unkn
 
 function stateTextOf(next: unknown): string {
   const text = JSON.stringify(next) as string | undefined;
-  if (text === undefined) throw new TypeError('apply returned no JSON value; return the next state');
+  if (text === undefined)
+    throw new TypeError('apply returned no JSON value; return the next state');
   return text;
-}
-
-function outputOf(
-  input: SettleInput,
-  entry: { type: string; body: unknown; position: number; n: number; admitted: Admitted },
-): Output {
-  const { type, body, position, n, admitted } = entry;
-  if (typeof type !== 'string' || type.length === 0 || type.length > 128) {
-    throw new TypeError('emit: the type must be a text of 1-128 characters');
-  }
-  const bodyText = JSON.stringify(body ?? null) as string | undefined;
-  if (bodyText === undefined) throw new TypeError(`emit('${type}'): the body is not a JSON value`);
-  if (input.tools.bytes(bodyText) > input.limits.outputBytesMax) {
-    throw new RangeError(`emit('${type}'): the body is larger than the broker accepts`);
-  }
-  return {
-    position,
-    n,
-    type,
-    bodyText,
-    causationId: admitted.messageId,
-    epoch: input.progress.epoch,
-    ...(admitted.traceparent !== undefined && { traceparent: admitted.traceparent }),
-  };
-}
-
-/** CONTRACT §3: the body of `window.closed`. A window closed by time has no cause. */
-function windowOutput(
-  input: SettleInput,
-  window: ClosedWindow,
-  place: { position: number; n: number; admitted?: Admitted },
-): Output {
-  const body = {
-    convoy: input.convoy,
-    key: input.key,
-    window: window.window,
-    start: input.tools.iso(window.start),
-    end: input.tools.iso(window.end),
-    ...aggregateOf(window),
-    revision: window.revision,
-    final: true,
-  };
-  return {
-    position: place.position,
-    n: place.n,
-    type: 'window.closed',
-    bodyText: JSON.stringify(body),
-    causationId: place.admitted?.messageId ?? '',
-    epoch: input.progress.epoch,
-  };
 }
 
 function reasonOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
-
-export type { OpenWindow };

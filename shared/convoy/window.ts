@@ -101,7 +101,11 @@ export function dueWindows(
     .filter((open) => {
       const definition = definitions.find(({ name }) => name === open.window);
       // A window whose definition was removed closes at its end: nothing will ever add to it.
-      return isClosed(definition ?? { name: open.window, seconds: 0 }, open.end, progress.watermark);
+      return isClosed(
+        definition ?? { name: open.window, seconds: 0 },
+        open.end,
+        progress.watermark,
+      );
     })
     .sort((a, b) => a.end - b.end || (a.window < b.window ? -1 : 1))
     .slice(0, limit);

@@ -26,6 +26,8 @@ export interface Versioned<Item> {
 export type StoreOperation =
   | { kind: 'create'; item: ConvoyItem }
   | { kind: 'replace'; item: ConvoyItem; ifMatch: string }
+  /** Create or overwrite, without precondition: only beside an operation that fences the batch. */
+  | { kind: 'put'; item: ConvoyItem }
   | { kind: 'set'; id: string; fields: Record<string, unknown> }
   | { kind: 'delete'; id: string };
 
@@ -53,6 +55,12 @@ export class StoreRefused extends Error {
     this.name = 'StoreRefused';
     this.status = status;
   }
+}
+
+/** Epoch milliseconds, `after` exclusive, `upTo` inclusive. */
+export interface InstantRange {
+  after: number;
+  upTo: number;
 }
 
 export interface Page<Item> {
@@ -93,10 +101,10 @@ export interface ConvoyStore {
   /** All operations or none; at most 100. */
   batch(convoyId: string, operations: StoreOperation[]): Promise<BatchResult>;
 
-  /** [H9] Active gates not written since `writtenBefore`, oldest first; asks the index. */
-  gatesUnwritten(writtenBefore: number, limit: number): Promise<GateItem[]>;
-  /** [H9] Idle gates whose `dueAt` has passed, oldest first; asks the index. */
-  gatesDue(dueBefore: number, limit: number): Promise<GateItem[]>;
+  /** [H9] Active gates last written in `after < writtenAt <= upTo`, oldest first; asks the index. */
+  gatesUnwritten(range: InstantRange, limit: number): Promise<GateItem[]>;
+  /** [H9] Idle gates with `after < dueAt <= upTo`, oldest first; asks the index. */
+  gatesDue(range: InstantRange, limit: number): Promise<GateItem[]>;
 
   listGates(filter: GateFilter): Promise<Page<GateItem>>;
   /** Progress items with this hold kind (`none` is not indexed for this: use listGates). */

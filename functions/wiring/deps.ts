@@ -1,0 +1,62 @@
+// What every edge of the app shares: store, publisher, sender, definitions, made once per process from
+// the app settings. The connection strings are the only switch between laptop and Azure.
+import { realClock } from '../../shared/clock.ts';
+import { defaultLimits } from '../../shared/convoy/outputs.ts';
+import { type Engine, type Instances, defaultSettings } from '../../shared/engine/ports.ts';
+import { createLog } from '../../shared/log.ts';
+import { type OutputPublisher, createPublisher } from '../../shared/publisher.ts';
+import { type Sender, createSender } from '../../shared/sender.ts';
+import { openServiceBusClient, serviceBusAddress } from '../../shared/service-bus.ts';
+import { createCosmosStore } from '../../shared/store/cosmos.ts';
+import { cosmosSettings } from '../../shared/store/cosmos-settings.ts';
+import { convoys } from '../convoys/registry.ts';
+
+export interface Deps {
+  /** Everything but the hub, whose client comes with each invocation. */
+  engine: Omit<Engine, 'instances'>;
+  sender: Sender;
+  publisher: OutputPublisher;
+}
+
+let opened: Promise<Deps> | undefined;
+
+/** Rejects with CVY_SETTINGS when settings are missing; tried again at the next call. */
+export function deps(): Promise<Deps> {
+  opened ??= open().catch((error: unknown) => {
+    opened = undefined;
+    throw error;
+  });
+  return opened;
+}
+
+/** The engine of one invocation. */
+export async function engineWith(instances: Instances): Promise<Engine> {
+  return { ...(await deps()).engine, instances };
+}
+
+export async function closeDeps(): Promise<void> {
+  const open = await opened?.catch(() => undefined);
+  opened = undefined;
+  await Promise.all([open?.publisher.close(), open?.sender.close()]);
+}
+
+async function open(): Promise<Deps> {
+  const { env } = process;
+  const address = serviceBusAddress(env);
+  const publisher = createPublisher(() => openServiceBusClient(address));
+  const queues = Object.fromEntries(convoys.map(({ name, queue }) => [name, queue]));
+  return {
+    engine: {
+      store: await createCosmosStore(cosmosSettings(env)),
+      publisher,
+      clock: realClock,
+      log: createLog(env['CONVOY_LOG'] === 'info' ? 'info' : 'warn'),
+      definitions: new Map(convoys.map((definition) => [definition.name, definition])),
+      limits: defaultLimits,
+      settings: defaultSettings,
+      startedAt: realClock.now(),
+    },
+    sender: createSender(address, { queues }),
+    publisher,
+  };
+}

@@ -1,0 +1,96 @@
+// PURE. Limits of one transaction, and the outputs of a commit: what the handler emitted and the windows
+// that closed, each with its position and its number at that position (CONTRACT §3).
+import type { Admitted, ClosedWindow, Output } from './state.ts';
+import { aggregateOf } from './window.ts';
+
+export interface Limits {
+  /** Operations of one batch, 90 of Cosmos' 100 (H5). */
+  operationsMax: number;
+  /** Bytes of one batch, 1.5 of Cosmos' 2 MB (H5). */
+  bytesMax: number;
+  /** Windows closed in one commit (H5). */
+  closesMax: number;
+  /** An emitted body larger than this is poison at emit (CONTRACT §3). */
+  outputBytesMax: number;
+  /** Outputs packed into one outbox item (H5). */
+  outputsPerItem: number;
+}
+
+export const defaultLimits: Limits = {
+  operationsMax: 90,
+  bytesMax: 1_500_000,
+  closesMax: 40,
+  outputBytesMax: 240_000,
+  outputsPerItem: 20,
+};
+
+/** What the pure core may not make itself. */
+export interface Tools {
+  now: number;
+  hash(text: string): string;
+  iso(ms: number): string;
+  bytes(text: string): number;
+}
+
+/** Whose output it is: the same for every output of a commit. */
+export interface Origin {
+  convoy: string;
+  key: string;
+  epoch: number;
+  limits: Limits;
+  tools: Tools;
+}
+
+export function bytesOf(origin: Pick<Origin, 'tools'>, outputs: readonly Output[]): number {
+  return outputs.reduce((sum, output) => sum + origin.tools.bytes(output.bodyText) + 400, 0);
+}
+
+export function outputOf(
+  origin: Origin,
+  entry: { type: string; body: unknown; position: number; n: number; admitted: Admitted },
+): Output {
+  const { type, body, position, n, admitted } = entry;
+  if (typeof type !== 'string' || type.length === 0 || type.length > 128) {
+    throw new TypeError('emit: the type must be a text of 1-128 characters');
+  }
+  const bodyText = JSON.stringify(body ?? null) as string | undefined;
+  if (bodyText === undefined) throw new TypeError(`emit('${type}'): the body is not a JSON value`);
+  if (origin.tools.bytes(bodyText) > origin.limits.outputBytesMax) {
+    throw new RangeError(`emit('${type}'): the body is larger than the broker accepts`);
+  }
+  return {
+    position,
+    n,
+    type,
+    bodyText,
+    causationId: admitted.messageId,
+    epoch: origin.epoch,
+    ...(admitted.traceparent !== undefined && { traceparent: admitted.traceparent }),
+  };
+}
+
+/** CONTRACT §3: the body of `window.closed`. A window closed by time has no cause. */
+export function windowOutput(
+  origin: Origin,
+  window: ClosedWindow,
+  place: { position: number; n: number; admitted?: Admitted },
+): Output {
+  const body = {
+    convoy: origin.convoy,
+    key: origin.key,
+    window: window.window,
+    start: origin.tools.iso(window.start),
+    end: origin.tools.iso(window.end),
+    ...aggregateOf(window),
+    revision: window.revision,
+    final: true,
+  };
+  return {
+    position: place.position,
+    n: place.n,
+    type: 'window.closed',
+    bodyText: JSON.stringify(body),
+    causationId: place.admitted?.messageId ?? '',
+    epoch: origin.epoch,
+  };
+}

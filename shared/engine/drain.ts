@@ -1,0 +1,208 @@
+// [H5-H8, H11] One drain of one key by the instance of one epoch: read, settle, commit, publish, and at
+// the end wait, close or rest. Runs as a durable activity, at least once, and possibly twice at a time.
+//
+// Owns:    the order of reads (gate, progress, inbox), the bound of every read by the gate it read, and
+//          the If-Match of every write.
+// Leaves:  what a message does to the state (convoy/step.ts) and which transition is legal (handoff.ts).
+//
+// Crash points: every write is one batch and carries If-Match on `progress` or `gate`, so a drain may die
+// between any two lines. What a later drain finds: uncommitted messages (settled again), committed but
+// unpublished outputs in the outbox (published by any epoch, same message ids), a hold not yet rested
+// (rested then), a wait announced but not waited (the linger or the sweeper comes round).
+import { sleep } from '../clock.ts';
+import type { ConvoyDefinition } from '../convoy/definition.ts';
+import { assertHandoff, close, isCurrent, mayClose, rest, wait } from '../convoy/handoff.ts';
+import type { Hold } from '../convoy/state.ts';
+import { dueWindows, quietDueAt, watermarkAfterQuiet } from '../convoy/window.ts';
+import { reasonOf } from '../errors.ts';
+import { convoyIdOf } from '../keys.ts';
+import type { GateItem, InboxItem, ProgressItem } from '../store/items.ts';
+import type { Versioned } from '../store/store.ts';
+import { commitSettled } from './commit.ts';
+import { type Drain, type DrainRequest, type Next, holdKey, silentSince } from './drain-context.ts';
+import { publishOutbox } from './outbox.ts';
+import { gateItem, progressItem } from './placed.ts';
+import type { Engine } from './ports.ts';
+
+export type DrainResult =
+  /** [H3] Another epoch is in charge: the instance ends without effect. */
+  | { kind: 'fenced' }
+  /** Work is left: drain again. */
+  | { kind: 'more' }
+  /** Something failed: drain again after a durable back-off [H7]. */
+  | { kind: 'failed'; reason: string }
+  /** [H8] The head message is tried again at this instant; wakes do not shorten it. */
+  | { kind: 'retryAt'; at: number }
+  /** [H4] The wait is announced: wait for a wake or the linger, then drain again. */
+  | { kind: 'waiting'; seconds: number }
+  | { kind: 'closed' }
+  | { kind: 'rested' };
+
+const staleReadsMax = 5;
+
+/** Never rejects: a failure is a result, because a failed drain never ends the instance [H7]. */
+export async function drain(engine: Engine, request: DrainRequest): Promise<DrainResult> {
+  const untilAt = engine.clock.now() + engine.settings.drainSecondsMax * 1000;
+  try {
+    let known: Versioned<ProgressItem> | undefined;
+    do {
+      const round = await drainRound(engine, request, known);
+      if ('kind' in round) return round;
+      known = round.progress;
+    } while (engine.clock.now() < untilAt);
+    return { kind: 'more' };
+  } catch (error) {
+    const { convoy, key, epoch } = request;
+    engine.log.warn('drain failed', { convoy, key, epoch, reason: reasonOf(error) });
+    return { kind: 'failed', reason: reasonOf(error) };
+  }
+}
+
+/** One pass. Returns the final result, or the progress to go on with (undefined: read it again). */
+async function drainRound(
+  engine: Engine,
+  request: DrainRequest,
+  known: Versioned<ProgressItem> | undefined,
+): Promise<DrainResult | Next> {
+  const convoyId = convoyIdOf(request.convoy, request.key);
+  // H7: gate, then progress. Our own commit of this drain is as good as a read: its ETag decides.
+  const gate = await engine.store.readGate(convoyId);
+  const progress = known ?? (await engine.store.readProgress(convoyId));
+  if (!gate || !progress) return { kind: 'failed', reason: `stale read: no gate of ${convoyId}` };
+  if (!isCurrent(gate.item, progress.item, request.epoch))
+    return fencedOrStale(request, gate, progress);
+  const definition = engine.definitions.get(request.convoy);
+  const drain: Drain = { engine, request, convoyId, definition, gate, progress };
+
+  if (progress.item.outputsPending && !known) {
+    drain.progress = await publishOutbox(drain); // H11: any epoch publishes what it finds
+  }
+  const { hold } = drain.progress.item;
+  if (hold.kind === 'blocked' || hold.kind === 'paused') return restHeld(drain);
+  if (!definition) return holdKey(drain, unknownConvoy(drain));
+  const now = engine.clock.now();
+  if (hold.kind === 'retrying' && (hold.nextAttemptAt ?? 0) > now) {
+    return { kind: 'retryAt', at: hold.nextAttemptAt ?? now };
+  }
+  if (drain.progress.item.cursor < gate.item.tail) return settleBacklog(drain, definition);
+  if (windowsDue(drain, definition)) return commitSettled(drain, definition, []);
+  // A drain that has just worked lingers again, whatever the timer said before.
+  return (request.mayClose && !known) || definition.lingerSeconds === 0
+    ? closeConvoy(drain, definition)
+    : announceWait(drain, definition);
+}
+
+/** [H3] A newer epoch fences; an older one can only be a stale read, which a later drain corrects. */
+function fencedOrStale(
+  request: DrainRequest,
+  gate: Versioned<GateItem>,
+  progress: Versioned<ProgressItem>,
+): DrainResult {
+  const { epoch } = request;
+  const ended = gate.item.epoch === epoch && gate.item.phase !== 'active';
+  if (gate.item.epoch > epoch || progress.item.epoch > epoch || ended) return { kind: 'fenced' };
+  return { kind: 'failed', reason: `stale read: epoch ${gate.item.epoch} seen by epoch ${epoch}` };
+}
+
+async function settleBacklog(
+  drain: Drain,
+  definition: ConvoyDefinition,
+): Promise<DrainResult | Next> {
+  const messages = await readRun(drain);
+  if (messages.length > 0) return commitSettled(drain, definition, messages);
+  const position = drain.progress.item.cursor + 1;
+  return holdKey(drain, {
+    kind: 'blocked',
+    code: 'CVY_HOLE',
+    reason: `message ${position} of ${drain.convoyId} cannot be read`,
+    position,
+    since: drain.engine.clock.now(),
+  });
+}
+
+/** [H7] The contiguous run from cursor + 1, bounded by the tail of the gate that was read. A hole is a
+ *  stale read until it lasts: the run is read again before anything is said about it. */
+async function readRun(drain: Drain): Promise<InboxItem[]> {
+  const { store, clock, settings } = drain.engine;
+  const from = drain.progress.item.cursor + 1;
+  const to = Math.min(drain.gate.item.tail, from + settings.messagesPerCommit - 1);
+  for (let reads = 0; reads < staleReadsMax; reads += 1) {
+    if (reads > 0) await sleep(clock, 100 * 3 ** reads);
+    const range = { from, to, limit: to - from + 1 };
+    const items = await store.readInbox(drain.convoyId, range);
+    const gap = items.findIndex((item, i) => item.position !== from + i);
+    const run = gap < 0 ? items : items.slice(0, gap);
+    if (run.length > 0) return run;
+  }
+  return [];
+}
+
+function unknownConvoy(drain: Drain): Hold {
+  return {
+    kind: 'blocked',
+    code: 'CVY_CONVOY_UNKNOWN',
+    reason: `no definition of convoy '${drain.request.convoy}' is registered`,
+    since: drain.engine.clock.now(),
+  };
+}
+
+/** [H8] Gate held, fence moved, the instance ends. */
+async function restHeld(drain: Drain): Promise<DrainResult | Next> {
+  const { gate, progress, engine, request } = drain;
+  const after = rest(gate.item, progress.item, engine.clock.now());
+  assertHandoff(after.gate, after.progress);
+  const result = await engine.store.batch(drain.convoyId, [
+    { kind: 'replace', item: gateItem(request, after.gate), ifMatch: gate.etag },
+    { kind: 'replace', item: progressItem(request, after.progress), ifMatch: progress.etag },
+  ]);
+  return result.applied ? { kind: 'rested' } : { progress: undefined };
+}
+
+/** [H4] One wake per wait: announced under If-Match of the gate that showed no backlog. */
+async function announceWait(
+  drain: Drain,
+  definition: ConvoyDefinition,
+): Promise<DrainResult | Next> {
+  const { gate, progress, engine, request } = drain;
+  const waiting = wait(gate.item, progress.item, engine.clock.now());
+  const result = await engine.store.batch(drain.convoyId, [
+    { kind: 'replace', item: gateItem(request, waiting), ifMatch: gate.etag },
+  ]);
+  if (!result.applied) return { progress }; // 412: a message came, drain again
+  return { kind: 'waiting', seconds: definition.lingerSeconds };
+}
+
+/** [H6] Idle, fence moved: an admit either comes before (412 here) or opens the next epoch. */
+async function closeConvoy(
+  drain: Drain,
+  definition: ConvoyDefinition,
+): Promise<DrainResult | Next> {
+  const { gate, engine, request } = drain;
+  // The outbox is empty: this drain published it, or no commit since has written outputs (H11).
+  const cleared = { ...drain.progress.item, outputsPending: false };
+  if (!mayClose(gate.item, cleared)) return { kind: 'failed', reason: `hold ${cleared.hold.kind}` };
+  const dueAt = quietDueAt(cleared, definition.quietSeconds, silentSince(drain));
+  const after = close(gate.item, cleared, { at: engine.clock.now(), dueAt });
+  assertHandoff(after.gate, after.progress);
+  const result = await engine.store.batch(drain.convoyId, [
+    { kind: 'replace', item: gateItem(request, after.gate), ifMatch: gate.etag },
+    {
+      kind: 'replace',
+      item: progressItem(request, after.progress),
+      ifMatch: drain.progress.etag,
+    },
+  ]);
+  return result.applied ? { kind: 'closed' } : { progress: undefined };
+}
+
+/** Windows left over from a full commit, or whose quiet time has passed. */
+function windowsDue(drain: Drain, definition: ConvoyDefinition): boolean {
+  const { item } = drain.progress;
+  if (dueWindows(item, definition.windows, 1).length > 0) return true;
+  const quiet = watermarkAfterQuiet(item, definition.windows, {
+    quietSeconds: definition.quietSeconds,
+    silentSince: silentSince(drain),
+    now: drain.engine.clock.now(),
+  });
+  return quiet !== item.watermark;
+}

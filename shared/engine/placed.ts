@@ -1,0 +1,29 @@
+// Pure facts as items of the store, and back: the only place that knows both shapes.
+import type { Admitted, Gate, Progress } from '../convoy/state.ts';
+import { convoyIdOf } from '../keys.ts';
+import { type GateItem, type InboxItem, type ProgressItem, itemIds } from '../store/items.ts';
+
+export interface Place {
+  convoy: string;
+  key: string;
+}
+
+export function gateItem(place: Place, gate: Gate): GateItem {
+  const convoyId = convoyIdOf(place.convoy, place.key);
+  return { ...gate, id: itemIds.gate, convoyId, kind: 'gate', ...place };
+}
+
+export function progressItem(place: Place, progress: Progress): ProgressItem {
+  const convoyId = convoyIdOf(place.convoy, place.key);
+  return { ...progress, id: itemIds.progress, convoyId, kind: 'progress', ...place };
+}
+
+export function inboxItem(
+  place: Place,
+  admitted: Admitted,
+  entry: { admittedAt: number; sequence: number | null },
+): InboxItem {
+  const convoyId = convoyIdOf(place.convoy, place.key);
+  const id = itemIds.inbox(admitted.position);
+  return { ...admitted, ...entry, id, convoyId, kind: 'inbox', outcome: 'waiting' };
+}
