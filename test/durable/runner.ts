@@ -48,9 +48,16 @@ export const af = require('@azure/functions') as typeof functions;
 const triggerOf = (metadata: Metadata) =>
   Object.entries(metadata.bindings).find(([, binding]) => /trigger$/i.test(binding.type));
 
+/** Name of the binding of a function whose type matches. */
+export function bindingNamed(functionName: string, type: RegExp): string {
+  const bindings = registered.get(functionName.toLowerCase())?.metadata.bindings ?? {};
+  return Object.entries(bindings).find(([, binding]) => type.test(binding.type))?.[0] ?? '';
+}
+
 let invocations = 0;
 
-async function invoke(
+/** Calls a registered function with RPC data by binding name. */
+export async function invoke(
   name: string,
   inputs: Record<string, object>,
   onContext?: (context: object) => void,

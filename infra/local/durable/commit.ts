@@ -21,6 +21,7 @@ export interface Committed {
   /** Instances that have something to do now. */
   wake: string[];
   hasWork: boolean;
+  /** The earliest timer may have changed. */
   hasTimers: boolean;
   /** Names of external events that the end of the instance has lost. */
   lostEvents: string[];
@@ -60,7 +61,7 @@ export function commitEpisode(storage: HubStorage, episode: EpisodeCommit): Comm
   for (const message of consumed) storage.dropMessage(item.id, message);
   for (const timerId of outcome.cancelled) {
     if (generation.cancelled.has(timerId)) continue;
-    storage.dropTimer(item.id, timerId);
+    if (storage.dropTimer(item.id, timerId)) done.hasTimers = true;
     generation.cancelled.add(timerId);
   }
   item.status = episode.status;
@@ -184,7 +185,7 @@ function renew(scheduling: Scheduling, ending: Ending & { kind: 'continuedAsNew'
   const { storage, generation, nowMs, done } = scheduling;
   const { item } = generation;
   storage.dropHistory(item.id);
-  storage.dropTimers(item.id);
+  if (storage.dropTimers(item.id)) done.hasTimers = true;
   item.executionId = newExecutionId();
   item.input = ending.input;
   storage.putInstance(item);
@@ -216,7 +217,7 @@ function finish(scheduling: Scheduling, ending: FinalEnding, events: HistoryEven
     OrchestrationStatus: item.status,
     Result: item.output,
   });
-  storage.dropTimers(item.id);
+  if (storage.dropTimers(item.id)) done.hasTimers = true;
   for (const text of storage.dropMessages(item.id)) {
     const event = JSON.parse(text) as InboundEvent;
     if (event.EventType === eventType.eventRaised) done.lostEvents.push(event.Name);

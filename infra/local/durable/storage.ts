@@ -268,12 +268,14 @@ export class HubStorage {
     this.#sql.addTimer.run(timer.instanceId, timer.timerId, timer.executionId, timer.fireAt);
   }
 
-  dropTimer(instanceId: string, timerId: number): void {
-    this.#sql.dropTimer.run(instanceId, timerId);
+  /** True when there was one. */
+  dropTimer(instanceId: string, timerId: number): boolean {
+    return Number(this.#sql.dropTimer.run(instanceId, timerId).changes) > 0;
   }
 
-  dropTimers(instanceId: string): void {
-    this.#sql.dropTimers.run(instanceId);
+  /** True when there were any. */
+  dropTimers(instanceId: string): boolean {
+    return Number(this.#sql.dropTimers.run(instanceId).changes) > 0;
   }
 
   dueTimers(nowMs: number, limit: number): TimerItem[] {
