@@ -1,0 +1,440 @@
+// PURE. One queue (or dead-letter sub-queue): every decision about its messages.
+//
+// Owns:    sequence numbers, order, locks, settlement, delivery counts, expiry, schedule, duplicates.
+// Leaves:  sessions' locks to session.ts, bytes and durability to the store (each change is handed to
+//          `port.record`), links and credit to link.ts, time to the caller.
+//
+// Invariants (cited by the tests):
+//   E1. Sequence numbers rise by one per accepted message and are never used twice.
+//   E2. A message becomes visible only by `publish`, which the caller makes after its commit; so what a
+//       receiver sees survives a crash.
+//   E3. A lock token settles at most once; afterwards it is refused and changes nothing [SB I5].
+//   E4. Abandon and lock expiry count a delivery, the release of a session does not [SB 10.2].
+//   E5. The delivery that makes the count reach the maximum dead-letters the message, once.
+//   E6. Deferred messages do not expire; locked ones expire when they return [SB 12.3].
+import { refusals } from './conditions.ts';
+import { Deadlines } from './deadlines.ts';
+import { Lane } from './lane.ts';
+import type { Entry, Holder, Locked } from './lane.ts';
+import { deadLetterProperties } from './message.ts';
+import type { ParsedMessage, Property } from './message.ts';
+import { DuplicateWindow } from './duplicates.ts';
+import { Sessions } from './session.ts';
+import type { QueueProperties } from './config.ts';
+
+/** What must be made durable. */
+export type Change =
+  | { kind: 'add'; queue: string; entry: Entry; message: ParsedMessage }
+  | { kind: 'update'; queue: string; entry: Entry; properties?: readonly Property[] }
+  | { kind: 'remove'; id: number }
+  | { kind: 'sequence'; queue: string; sequence: number }
+  | { kind: 'seen'; queue: string; messageId: string; expiresAt: number }
+  | { kind: 'forget'; queue: string; until: number };
+
+/** What a queue asks of its surroundings. */
+export interface EntityPort {
+  record(change: Change): void;
+  /** A lane has something to deliver and somebody may want it. */
+  wake(lane: Lane): void;
+  /** Something falls due at this instant: `tick` must be called then. */
+  due(at: number): void;
+  /** The lock of a session ran out while held. */
+  sessionLost(lane: Lane, holder: Holder): void;
+  nextId(): number;
+}
+
+export interface EntityOptions {
+  path: string;
+  properties: QueueProperties;
+  port: EntityPort;
+  /** Where dead letters go; absent on a dead-letter queue itself, which never dead-letters [SB 10.5]. */
+  deadLetters?: Entity;
+}
+
+export interface Prepared {
+  entries: Entry[];
+  /** One number per message, in order; a duplicate shows 0. */
+  sequences: number[];
+}
+
+export class Entity {
+  readonly path: string;
+  readonly properties: QueueProperties;
+  readonly deadLetters: Entity | undefined;
+  readonly sessions: Sessions;
+  /** The one lane of a queue without sessions. */
+  readonly line = new Lane(null);
+  readonly locks = new Map<number, Locked>();
+  readonly counts = { active: 0, scheduled: 0 };
+  lastSequence = 0;
+  private readonly port: EntityPort;
+  private readonly lockMs: number;
+  private nextToken = 1;
+  private readonly duplicates: DuplicateWindow | undefined;
+  private readonly scheduled = new Map<number, Entry>();
+  private readonly schedule: Deadlines<Entry>;
+  private readonly expiry: Deadlines<Entry>;
+
+  constructor(options: EntityOptions) {
+    this.path = options.path;
+    this.properties = options.properties;
+    this.port = options.port;
+    this.deadLetters = options.deadLetters;
+    this.lockMs = options.properties.lockDurationSeconds * 1000;
+    this.sessions = new Sessions(this.lockMs, {
+      hasMessage: (lane, now) => this.head(lane, now) !== undefined,
+      due: (at) => this.port.due(at),
+    });
+    this.schedule = new Deadlines((entry, at) => entry.scheduledAt === at);
+    this.expiry = new Deadlines((entry, at) => entry.place === 'ready' && entry.expiresAt === at);
+    const windowSeconds = options.properties.duplicateDetectionSeconds;
+    if (windowSeconds !== undefined) this.duplicates = new DuplicateWindow(windowSeconds * 1000);
+  }
+
+  /** Checks a send and gives numbers. All or nothing: throws a Refusal and changes nothing. */
+  prepare(messages: readonly ParsedMessage[], now: number): Prepared {
+    for (const message of messages) this.check(message);
+    const prepared: Prepared = { entries: [], sequences: [] };
+    for (const message of messages) {
+      if (this.isDuplicate(message.messageId, now)) {
+        prepared.sequences.push(0);
+        continue;
+      }
+      const entry = this.number(message, now);
+      prepared.entries.push(entry);
+      prepared.sequences.push(entry.sequence);
+      this.port.record({ kind: 'add', queue: this.path, entry, message });
+    }
+    if (prepared.entries.length > 0) this.recordSequence();
+    return prepared;
+  }
+
+  private check(message: ParsedMessage): void {
+    if (this.properties.requiresSession && message.sessionId === null) {
+      throw refusals.sessionIdMissing();
+    }
+    if ((message.sessionId?.length ?? 0) > 128) throw refusals.tooLong('session id');
+    if (message.messageId.length > 128) throw refusals.tooLong('message id');
+  }
+
+  /** [SB 12.5] By message id alone; the window runs from the first sight. */
+  private isDuplicate(messageId: string, now: number): boolean {
+    if (!this.duplicates) return false;
+    if (this.duplicates.has(messageId, now)) return true;
+    const expiresAt = this.duplicates.add(messageId, now);
+    this.port.record({ kind: 'seen', queue: this.path, messageId, expiresAt });
+    if (this.duplicates.forget(now)) {
+      this.port.record({ kind: 'forget', queue: this.path, until: now });
+    }
+    return false;
+  }
+
+  private number(message: ParsedMessage, now: number): Entry {
+    const sequence = ++this.lastSequence;
+    const defaultMs = (this.properties.defaultTimeToLiveSeconds ?? Infinity) * 1000;
+    const ttlMs = Math.min(message.ttlMs ?? Infinity, defaultMs);
+    const isScheduled = message.scheduledAt !== null && message.scheduledAt > now;
+    return {
+      id: this.port.nextId(),
+      sequence,
+      enqueuedSequence: sequence,
+      sessionId: message.sessionId,
+      messageId: message.messageId,
+      enqueuedAt: now,
+      expiresAt: now + ttlMs,
+      ttlMs: Number.isFinite(ttlMs) ? ttlMs : null,
+      deliveryCount: 0,
+      scheduledAt: isScheduled ? message.scheduledAt : null,
+      deferred: false,
+      source: null,
+      size: message.bare.length + message.annotations.length,
+      place: 'pending',
+    };
+  }
+
+  /** Makes committed messages visible [E2]. */
+  publish(entries: Iterable<Entry>, now: number): void {
+    for (const entry of entries) {
+      if (entry.scheduledAt === null) {
+        this.counts.active++;
+        this.makeReady(entry, now);
+      } else {
+        entry.place = 'scheduled';
+        this.counts.scheduled++;
+        this.scheduled.set(entry.sequence, entry);
+        this.schedule.add(entry.scheduledAt, entry);
+        this.port.due(entry.scheduledAt);
+      }
+    }
+  }
+
+  /** Takes back what the store kept: messages, the last number, ids seen within the window. */
+  restore(entries: Iterable<Entry>, now: number): void {
+    for (const entry of entries) {
+      this.lastSequence = Math.max(this.lastSequence, entry.sequence);
+      if (!entry.deferred) this.publish([entry], now);
+      else {
+        this.counts.active++;
+        this.putAside(entry);
+      }
+    }
+  }
+
+  restoreSeen(messageId: string, expiresAt: number): void {
+    this.duplicates?.restore(messageId, expiresAt);
+  }
+
+  laneOf(sessionId: string | null): Lane {
+    return this.properties.requiresSession ? this.sessions.lane(sessionId ?? '') : this.line;
+  }
+
+  /** The next message of a lane; expired ones in front of it are dealt with. */
+  head(lane: Lane, now: number): Entry | undefined {
+    for (let entry = lane.ready.first(); entry; entry = lane.ready.first()) {
+      if (entry.expiresAt > now) return entry;
+      this.expire(entry, lane, now);
+    }
+    return undefined;
+  }
+
+  /** Locks the head of a lane for its holder. */
+  lock(lane: Lane, entry: Entry, now: number): Locked {
+    if (entry.place === 'deferred') lane.deferred.delete(entry.sequence);
+    else lane.ready.remove(entry);
+    entry.place = 'locked';
+    const lockedUntil = this.properties.requiresSession ? lane.lockedUntil : now + this.lockMs;
+    const locked = { token: this.nextToken++, entry, lane, lockedUntil, isLive: true };
+    lane.locked.set(locked.token, locked);
+    this.locks.set(locked.token, locked);
+    if (!this.properties.requiresSession) this.port.due(lockedUntil);
+    return locked;
+  }
+
+  /** receiveAndDelete: the message leaves the queue before it is delivered. */
+  take(lane: Lane, entry: Entry): void {
+    if (entry.place === 'deferred') lane.deferred.delete(entry.sequence);
+    else lane.ready.remove(entry);
+    this.remove(entry);
+  }
+
+  lockedUntil(locked: Locked): number {
+    return this.properties.requiresSession ? locked.lane.lockedUntil : locked.lockedUntil;
+  }
+
+  /** The live lock of a token, or a refusal [E3]. */
+  lockOf(token: number | undefined): Locked {
+    const locked = token === undefined ? undefined : this.locks.get(token);
+    if (!locked) throw this.lockLost();
+    return locked;
+  }
+
+  lockLost() {
+    return this.properties.requiresSession
+      ? refusals.sessionLockLost()
+      : refusals.messageLockLost();
+  }
+
+  renewMessage(locked: Locked, now: number): number {
+    locked.lockedUntil = now + this.lockMs;
+    // Back to the end: the map stays in order of expiry, as for sessions [S3].
+    this.locks.delete(locked.token);
+    this.locks.set(locked.token, locked);
+    this.port.due(locked.lockedUntil);
+    return locked.lockedUntil;
+  }
+
+  complete(locked: Locked): void {
+    this.unlock(locked);
+    this.remove(locked.entry);
+  }
+
+  abandon(locked: Locked, now: number, properties: readonly Property[] = []): void {
+    this.unlock(locked);
+    this.countDelivery(locked, now, properties);
+  }
+
+  /** [SB 12.6] Out of the line until somebody asks for it by its number. */
+  defer(locked: Locked, properties: readonly Property[] = []): void {
+    this.unlock(locked);
+    const { entry } = locked;
+    entry.deferred = true;
+    this.putAside(entry);
+    this.port.record({ kind: 'update', queue: this.path, entry, properties });
+  }
+
+  deadLetter(locked: Locked, now: number, properties: readonly Property[]): void {
+    if (!this.deadLetters) throw refusals.notSupported('dead-lettering a dead letter');
+    this.unlock(locked);
+    this.bury(locked.entry, now, properties);
+  }
+
+  private unlock(locked: Locked): void {
+    if (!locked.isLive) throw this.lockLost();
+    locked.isLive = false;
+    this.locks.delete(locked.token);
+    locked.lane.locked.delete(locked.token);
+  }
+
+  private countDelivery(locked: Locked, now: number, properties: readonly Property[] = []): void {
+    const { entry } = locked;
+    entry.deliveryCount++;
+    const limit = this.properties.maxDeliveryCount;
+    if (this.deadLetters && entry.deliveryCount >= limit) {
+      const reason = 'MaxDeliveryCountExceeded';
+      const text = `Message could not be consumed after ${limit} delivery attempts.`;
+      this.bury(entry, now, [...properties, ...deadLetterProperties(reason, text)]);
+      return;
+    }
+    this.port.record({ kind: 'update', queue: this.path, entry, properties });
+    this.giveBack(entry, now);
+  }
+
+  private giveBack(entry: Entry, now: number): void {
+    if (entry.deferred) this.putAside(entry);
+    else this.makeReady(entry, now);
+  }
+
+  private putAside(entry: Entry): void {
+    entry.place = 'deferred';
+    this.laneOf(entry.sessionId).deferred.set(entry.sequence, entry);
+  }
+
+  private makeReady(entry: Entry, now: number): void {
+    const lane = this.laneOf(entry.sessionId);
+    if (entry.expiresAt <= now) {
+      this.expire(entry, lane, now);
+      return;
+    }
+    entry.place = 'ready';
+    lane.ready.insert(entry);
+    if (Number.isFinite(entry.expiresAt)) {
+      this.expiry.add(entry.expiresAt, entry);
+      this.port.due(entry.expiresAt);
+    }
+    if (this.properties.requiresSession && !lane.holder) this.sessions.offer(lane, now);
+    else this.port.wake(lane);
+  }
+
+  private expire(entry: Entry, lane: Lane, now: number): void {
+    lane.ready.remove(entry);
+    if (this.deadLetters && this.properties.deadLetterOnExpiration) {
+      const text = 'The message expired and was dead lettered.';
+      this.bury(entry, now, deadLetterProperties('TTLExpiredException', text));
+    } else this.remove(entry);
+  }
+
+  private remove(entry: Entry): void {
+    entry.place = 'gone';
+    this.counts.active--;
+    this.port.record({ kind: 'remove', id: entry.id });
+  }
+
+  /** [SB 10.5] A new number in the dead-letter queue, the old one kept; no expiry there. */
+  private bury(entry: Entry, now: number, properties: readonly Property[]): void {
+    const target = this.deadLetters;
+    if (!target) throw new Error('a dead-letter queue has no dead-letter queue');
+    this.counts.active--;
+    entry.source ??= this.path;
+    entry.sequence = ++target.lastSequence;
+    entry.expiresAt = Infinity;
+    entry.deferred = false;
+    this.port.record({ kind: 'update', queue: target.path, entry, properties });
+    target.recordSequence();
+    target.publish([entry], now);
+  }
+
+  private recordSequence(): void {
+    this.port.record({ kind: 'sequence', queue: this.path, sequence: this.lastSequence });
+  }
+
+  /** The holder left without settling: back in order, counts unchanged [E4]. */
+  releaseSession(lane: Lane, holder: Holder, now: number): void {
+    if (!this.sessions.isHeldBy(lane, holder)) return;
+    this.endHold(lane, (locked) => this.giveBack(locked.entry, now));
+    this.afterHold(lane, now);
+  }
+
+  /** The lock ran out: what was in flight counts a delivery [E4]. */
+  expireSession(lane: Lane, now: number): void {
+    const { holder } = lane;
+    if (!holder) return;
+    this.endHold(lane, (locked) => this.countDelivery(locked, now));
+    this.port.sessionLost(lane, holder);
+    this.afterHold(lane, now);
+  }
+
+  /** All messages go back before the session is offered, else a waiter would see a part. */
+  private endHold(lane: Lane, giveBack: (locked: Locked) => void): void {
+    const locks = [...lane.locked.values()];
+    for (const locked of locks) {
+      this.unlock(locked);
+      giveBack(locked);
+    }
+  }
+
+  private afterHold(lane: Lane, now: number): void {
+    this.sessions.unlock(lane);
+    this.sessions.offer(lane, now);
+  }
+
+  /** [SB 12.2] Deletes scheduled messages by their numbers, all or none. */
+  cancelScheduled(sequences: readonly number[]): void {
+    const entries = sequences.map((sequence) => {
+      const entry = this.scheduled.get(sequence);
+      if (!entry) throw refusals.messageNotFound();
+      return entry;
+    });
+    for (const entry of entries) {
+      if (!this.scheduled.delete(entry.sequence)) continue;
+      this.counts.scheduled--;
+      entry.scheduledAt = null;
+      entry.place = 'gone';
+      this.port.record({ kind: 'remove', id: entry.id });
+    }
+  }
+
+  scheduledOf(sessionId: string | null): Entry[] {
+    return [...this.scheduled.values()].filter((entry) => entry.sessionId === sessionId);
+  }
+
+  /** Does what has fallen due; returns when the next thing does. */
+  tick(now: number): number | undefined {
+    for (const lane of [...this.sessions.expired(now)]) this.expireSession(lane, now);
+    if (!this.properties.requiresSession) {
+      for (const locked of this.locks.values()) {
+        if (locked.lockedUntil > now) break;
+        this.unlock(locked);
+        this.countDelivery(locked, now);
+      }
+    }
+    for (let entry = this.schedule.takeDue(now); entry; entry = this.schedule.takeDue(now)) {
+      this.activate(entry, now);
+    }
+    for (let entry = this.expiry.takeDue(now); entry; entry = this.expiry.takeDue(now)) {
+      this.expire(entry, this.laneOf(entry.sessionId), now);
+    }
+    return this.dueAt();
+  }
+
+  /** [SB 12.1] Activation appends: a new number and a new enqueued time. */
+  private activate(entry: Entry, now: number): void {
+    this.scheduled.delete(entry.sequence);
+    this.counts.scheduled--;
+    entry.scheduledAt = null;
+    entry.sequence = ++this.lastSequence;
+    entry.enqueuedAt = now;
+    entry.expiresAt = entry.ttlMs === null ? Infinity : now + entry.ttlMs;
+    this.port.record({ kind: 'update', queue: this.path, entry });
+    this.recordSequence();
+    this.publish([entry], now);
+  }
+
+  private dueAt(): number | undefined {
+    const firstLock = this.properties.requiresSession
+      ? this.sessions.dueAt()
+      : this.locks.values().next().value?.lockedUntil;
+    const instants = [firstLock, this.schedule.earliest(), this.expiry.earliest()];
+    const earliest = Math.min(...instants.map((at) => at ?? Infinity));
+    return Number.isFinite(earliest) ? earliest : undefined;
+  }
+}

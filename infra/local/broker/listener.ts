@@ -1,0 +1,400 @@
+// The AMQP 1.0 side: the only file that drives rhea (its types and repairs stand in rhea-seam.ts).
+//
+// Owns:    connections, SASL, attach rules, sends, replies of $cbs and $management.
+// Leaves:  receiving links to link.ts, requests to requests.ts, decisions to the entities.
+//
+// Invariants:
+//   A1. No link before a valid token (or PLAIN with the key) on its connection; $cbs excepted.
+//   A2. A transfer is answered after the commit of its messages, all or none of them.
+//   A3. Whatever ends – link, AMQP session, connection, socket – the session locks it held are free.
+//   A4. Topics, transactions, send-via and every other thing we lack is refused by name.
+import type { AddressInfo, Server, Socket } from 'node:net';
+import { errorOf, refusals } from './conditions.ts';
+import type { AmqpError } from './conditions.ts';
+import type { Entity } from './entity.ts';
+import type { Holder } from './lane.ts';
+import { Consumer } from './link.ts';
+import { splitTransfer } from './message.ts';
+import { messageBytesMax } from './namespace.ts';
+import type { BrokerStep, Namespace } from './namespace.ts';
+import { outcomeOf, refuseLink, SenderPort, sessionFilter } from './port.ts';
+import { answerOperation, answerToken, parseRequest } from './requests.ts';
+import type { Request } from './requests.ts';
+import * as seam from './rhea-seam.ts';
+import type { RheaConnection, RheaDelivery, RheaEvent, RheaLink } from './rhea-seam.ts';
+import type { RheaSender, RheaSession } from './rhea-seam.ts';
+
+export interface ListenerOptions {
+  namespace: Namespace;
+  port: number;
+  sharedAccessKey: string;
+}
+
+export interface Listener {
+  port: number;
+  dropConnections(): void;
+  close(): Promise<void>;
+}
+
+/** A receiving link with its two halves. */
+interface Receiving {
+  consumer: Consumer;
+  port: SenderPort;
+}
+
+/** Answers that wait for credit of the reply link; more than this is a peer that never reads. */
+const repliesMax = 1_000;
+
+class Connections {
+  readonly namespace: Namespace;
+  private readonly sharedAccessKey: string;
+  private readonly authorized = new WeakSet<RheaConnection>();
+  /** Nodes that clients send to; absent: $cbs. */
+  private readonly targets = new WeakMap<RheaLink, { entity: Entity; isManagement: boolean }>();
+  private readonly receiving = new WeakMap<RheaLink, Receiving>();
+  private readonly byName = new WeakMap<RheaConnection, Map<string, Consumer>>();
+  private readonly replies = new WeakMap<RheaLink, Buffer[]>();
+  /** With a test hook the sends of one link wait for each other, so that they keep their order. */
+  private readonly tails = new WeakMap<RheaLink, Promise<void>>();
+
+  constructor(options: ListenerOptions) {
+    this.namespace = options.namespace;
+    this.sharedAccessKey = options.sharedAccessKey;
+  }
+
+  private isAuthorized(connection: RheaConnection): boolean {
+    const bySasl = connection.sasl_transport?.mechanism?.isAuthorized === true;
+    return bySasl || this.authorized.has(connection);
+  }
+
+  private authorize(link: RheaLink, address: unknown): void {
+    if (this.isAuthorized(link.connection)) return;
+    throw refusals.unauthorized(`A valid token is required for '${String(address)}'.`);
+  }
+
+  /** The client sends: to a queue, to $management or to $cbs. */
+  openTarget(link: RheaLink): void {
+    const address = link.target?.address;
+    link.set_source({ address: link.source?.address });
+    link.set_target({ address });
+    if (isTokenNode(address)) return;
+    try {
+      this.authorize(link, address);
+      if (!link.target) throw refusals.notSupported('transactions (coordinator links)');
+      if (link.properties?.['com.microsoft:transfer-destination-address'] !== undefined) {
+        throw refusals.notSupported('sending via another entity');
+      }
+      this.targets.set(link, this.namespace.find(address));
+      link.local.attach['max_message_size'] = messageBytesMax;
+    } catch (error) {
+      refuseLink(link, errorOf(error));
+    }
+  }
+
+  /** The client receives: from a queue, a session, or the replies of a request node. */
+  openSource(sender: RheaSender): void {
+    const address = sender.source?.address;
+    sender.set_source({ address });
+    sender.set_target({ address: sender.target?.address });
+    seam.repairSender(sender);
+    try {
+      if (!isTokenNode(address)) this.authorize(sender, address);
+      const place = isTokenNode(address) ? undefined : this.namespace.find(address);
+      if (!place || place.isManagement) {
+        // Settled replies: no disposition of the client, no stall by its Nagle [SB 3.14].
+        sender.local.attach['snd_settle_mode'] = 1;
+        return;
+      }
+      this.openConsumer(sender, place.entity);
+    } catch (error) {
+      refuseLink(sender, errorOf(error));
+    }
+  }
+
+  private openConsumer(sender: RheaSender, entity: Entity): void {
+    const filter = sender.source?.filter;
+    const wantsSession = filter !== undefined && filter !== null && sessionFilter in filter;
+    if (entity.properties.requiresSession && !wantsSession) throw refusals.sessionsRequired();
+    if (!entity.properties.requiresSession && wantsSession) {
+      throw refusals.sessionsNotSupported(entity.path);
+    }
+    const deletesOnReceive = sender.snd_settle_mode === 1;
+    sender.local.attach['snd_settle_mode'] = deletesOnReceive ? 1 : 0;
+    if (!deletesOnReceive) sender.local.attach['rcv_settle_mode'] = 1;
+    sender.local.attach['max_message_size'] = messageBytesMax;
+    const port = new SenderPort(sender);
+    const { namespace } = this;
+    const consumer = new Consumer({ namespace, entity, port, deletesOnReceive });
+    this.receiving.set(sender, { consumer, port });
+    this.namesOf(sender.connection).set(sender.name, consumer);
+    if (!wantsSession) {
+      consumer.receiveFromLine();
+      return;
+    }
+    seam.holdAttach(sender);
+    const sessionId = filter[sessionFilter];
+    if (typeof sessionId === 'string') consumer.acceptNamed(sessionId);
+    else {
+      const timeout = Number(sender.properties?.['com.microsoft:timeout'] ?? Number.NaN);
+      consumer.acceptNext(Number.isFinite(timeout) ? timeout : undefined);
+    }
+  }
+
+  private namesOf(connection: RheaConnection): Map<string, Consumer> {
+    let names = this.byName.get(connection);
+    if (!names) this.byName.set(connection, (names = new Map<string, Consumer>()));
+    return names;
+  }
+
+  /** A message of the client: a request, or something to enqueue. */
+  receive(link: RheaLink, delivery: RheaDelivery, bytes: Buffer): void {
+    const target = this.targets.get(link);
+    if (!target || target.isManagement) {
+      this.answer(link, delivery, bytes);
+      return;
+    }
+    const { entity } = target;
+    const refuse = (error: AmqpError): void => seam.settleIncoming(delivery, error);
+    try {
+      if (bytes.length > messageBytesMax) {
+        throw refusals.messageTooLarge(bytes.length, messageBytesMax);
+      }
+      const encoded = splitSafely(bytes, seam.formatOf(delivery));
+      const messages = this.namespace.parse(encoded);
+      const step: BrokerStep = { kind: 'send', queue: entity.path };
+      const [first] = messages;
+      if (first) step.messageId = first.messageId;
+      if (typeof first?.sessionId === 'string') step.sessionId = first.sessionId;
+      this.inOrder(link, step, refuse, () => {
+        this.namespace.send(entity, messages, (error) => seam.settleIncoming(delivery, error));
+      });
+    } catch (error) {
+      refuse(errorOf(error));
+    }
+  }
+
+  private inOrder(
+    link: RheaLink,
+    step: BrokerStep,
+    ...[refuse, make]: [(error: AmqpError) => void, () => void]
+  ): void {
+    if (!this.namespace.intercept) {
+      make();
+      return;
+    }
+    const turn = (this.tails.get(link) ?? Promise.resolve())
+      .then(() => this.namespace.ask(step))
+      .then(make)
+      .catch((error: unknown) => refuse(errorOf(error)));
+    this.tails.set(link, turn);
+  }
+
+  /** A request over $cbs or $management [SB 2, 11]. */
+  private answer(link: RheaLink, delivery: RheaDelivery, bytes: Buffer): void {
+    let request: Request;
+    try {
+      request = parseRequest(bytes);
+    } catch (error) {
+      seam.settleIncoming(delivery, errorOf(error));
+      return;
+    }
+    seam.settleIncoming(delivery, undefined);
+    const target = this.targets.get(link);
+    const send = (reply: Buffer): void => this.reply(link, request.replyTo, reply);
+    if (!target) {
+      const answer = answerToken(request, this.sharedAccessKey, this.namespace.clock.now());
+      if (answer.isAuthorized) this.authorized.add(link.connection);
+      send(answer.bytes);
+      return;
+    }
+    const name = request.properties.get('associated-link-name');
+    const consumers = this.namesOf(link.connection);
+    const associated = typeof name === 'string' ? consumers.get(name) : undefined;
+    const isOurs = (holder: Holder | undefined): boolean =>
+      holder !== undefined && [...consumers.values()].some((consumer) => consumer === holder);
+    const { namespace } = this;
+    answerOperation(request, { entity: target.entity, namespace, associated, isOurs }, send);
+  }
+
+  /** [SB 2.3] By target address, else by link name, else the only sender of the AMQP session. */
+  private reply(link: RheaLink, replyTo: string | null, bytes: Buffer): void {
+    const node = String(link.target?.address ?? '');
+    const senders = Object.values(link.session.links).filter(
+      (other) => other.is_sender() && String(other.source?.address ?? '') === node,
+    );
+    const out =
+      senders.find((other) => other.target?.address === replyTo || other.name === replyTo) ??
+      senders[0];
+    if (!out) return;
+    const waiting = this.replies.get(out) ?? [];
+    if (waiting.length >= repliesMax) {
+      out.close(errorOf(refusals.badRequest('Too many unread replies.')));
+      seam.touch(out.session);
+      return;
+    }
+    waiting.push(bytes);
+    this.replies.set(out, waiting);
+    this.flushReplies(out as RheaSender);
+  }
+
+  /** Never without credit: rhea would block the whole AMQP session [SB 19.4]. */
+  private flushReplies(out: RheaSender): void {
+    const waiting = this.replies.get(out);
+    if (!waiting || !out.is_open()) return;
+    const { outgoing } = out.session;
+    let room = out.credit - (outgoing.next_delivery_id - outgoing.next_pending_delivery);
+    for (; room > 0 && waiting.length > 0; room--) {
+      const bytes = waiting.shift();
+      if (bytes) out.send(bytes, undefined, 0);
+    }
+    seam.touch(out.session);
+  }
+
+  flow(sender: RheaSender): void {
+    this.receiving.get(sender)?.consumer.pump();
+    this.flushReplies(sender);
+  }
+
+  drain(sender: RheaSender): void {
+    const receiving = this.receiving.get(sender);
+    if (receiving) receiving.consumer.drain();
+    else {
+      sender.set_drained(true);
+      seam.touch(sender.session);
+    }
+  }
+
+  settle(delivery: RheaDelivery, outcomeName: string): void {
+    const receiving = this.receiving.get(delivery.link);
+    const locked = receiving?.port.locks.get(delivery);
+    if (!receiving || !locked) return;
+    receiving.port.locks.delete(delivery);
+    let outcome;
+    try {
+      outcome = outcomeOf(outcomeName, delivery.remote_state);
+    } catch (error) {
+      seam.settleOutgoing(delivery, errorOf(error));
+      return;
+    }
+    receiving.consumer.settle(locked, outcome, (error) => {
+      seam.settleOutgoing(delivery, error);
+      this.namespace.wake(locked.lane, receiving.consumer.entity);
+    });
+  }
+
+  /** [A3] */
+  leave(link: RheaLink): void {
+    const receiving = this.receiving.get(link);
+    if (!receiving) return;
+    receiving.consumer.leave();
+    const names = this.namesOf(link.connection);
+    if (names.get(link.name) === receiving.consumer) names.delete(link.name);
+  }
+
+  leaveSession(session: RheaSession): void {
+    for (const link of Object.values(session.links)) this.leave(link);
+  }
+
+  leaveConnection(connection: RheaConnection): void {
+    connection.each_link((link) => this.leave(link));
+  }
+}
+
+const isTokenNode = (address: unknown): boolean => String(address).toLowerCase() === '$cbs';
+
+function splitSafely(bytes: Buffer, format: number): Buffer[] {
+  try {
+    return splitTransfer(bytes, format);
+  } catch (error) {
+    throw refusals.malformed(error instanceof Error ? error.message : String(error));
+  }
+}
+
+function mechanisms(key: string): Record<string, () => seam.SaslMechanism> {
+  const anonymous = (): seam.SaslMechanism => ({
+    start() {
+      this.outcome = true;
+      this.username = 'anonymous';
+    },
+  });
+  const plain = (): seam.SaslMechanism => ({
+    start(response) {
+      const [, user, password] = (response?.toString('utf8') ?? '').split('\0');
+      this.outcome = password === key;
+      this.isAuthorized = this.outcome;
+      this.username = user ?? '';
+    },
+  });
+  return { ANONYMOUS: anonymous, PLAIN: plain, MSSBCBS: anonymous };
+}
+
+function createContainer(connections: Connections, key: string): seam.RheaContainer {
+  const container = seam.rhea.create_container({ id: 'local-servicebus' });
+  container.sasl_server_mechanisms = mechanisms(key);
+  const on = (name: string, listener: (event: RheaEvent) => void) => container.on(name, listener);
+  on('connection_open', ({ connection }) => seam.repairConnection(connection));
+  on('session_open', ({ session }) => seam.repairSession(session));
+  on('receiver_open', ({ receiver }) => connections.openTarget(receiver));
+  on('sender_open', ({ sender }) => connections.openSource(sender));
+  on('message', ({ receiver, delivery, message }) =>
+    connections.receive(receiver, delivery, message),
+  );
+  on('sender_flow', ({ sender }) => connections.flow(sender));
+  on('sender_draining', ({ sender }) => connections.drain(sender));
+  for (const name of ['accepted', 'released', 'modified', 'rejected']) {
+    on(name, ({ delivery }) => connections.settle(delivery, name));
+  }
+  on('sender_close', ({ sender }) => connections.leave(sender));
+  on('session_close', ({ session }) => connections.leaveSession(session));
+  on('connection_close', ({ connection }) => connections.leaveConnection(connection));
+  on('disconnected', ({ connection }) => connections.leaveConnection(connection));
+  // A peer that breaks the protocol loses its connection; without listeners it would end the process.
+  const silent = ['error', 'protocol_error', 'connection_error', 'session_error'];
+  for (const name of [...silent, 'sender_error', 'receiver_error']) on(name, () => {});
+  return container;
+}
+
+/** Listens on 127.0.0.1 and, where that port is free, on ::1. A busy port rejects. */
+export async function listen(options: ListenerOptions): Promise<Listener> {
+  const connections = new Connections(options);
+  const container = createContainer(connections, options.sharedAccessKey);
+  const sockets = new Set<Socket>();
+  const open = (host: string, port: number): Promise<Server> =>
+    new Promise((resolve, reject) => {
+      const server = container.listen({ host, port, ...connectionOptions });
+      server.on('connection', (socket) => {
+        sockets.add(socket);
+        socket.on('close', () => sockets.delete(socket));
+      });
+      server.once('error', reject);
+      server.once('listening', () => resolve(server));
+    });
+  const first = await open('127.0.0.1', options.port);
+  const { port } = first.address() as AddressInfo;
+  const second = await open('::1', port).catch(() => undefined);
+  const dropConnections = (): void => {
+    for (const socket of sockets) socket.destroy();
+  };
+  return {
+    port,
+    dropConnections,
+    async close() {
+      const closing = [first, second].map(
+        (server) => new Promise<void>((done) => (server ? server.close(() => done()) : done())),
+      );
+      dropConnections();
+      await Promise.all(closing);
+    },
+  };
+}
+
+/** [SB 1.9, 19.10] */
+const connectionOptions = {
+  max_frame_size: 65_536,
+  channel_max: 4_999,
+  idle_time_out: 120_000,
+  session_buffer_size: 8_192,
+  require_sasl: true,
+  sender_options: { treat_modified_as_released: false, autosettle: false },
+  receiver_options: { credit_window: 1_000, autoaccept: false, autosettle: false },
+};

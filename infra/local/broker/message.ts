@@ -1,0 +1,227 @@
+// PURE. A message between wire and store: what the broker reads of it, and what it writes.
+//
+// Owns:    the split of a transfer into what the sender said (kept byte for byte) and what the
+//          broker says about it (header and message annotations, written anew on each delivery).
+// Leaves:  values and types to wire.ts, when to deliver to entity.ts.
+//
+// Invariants:
+//   M1. The bare message (properties … footer) of a sender reaches the receiver unchanged, except
+//       for a stamped message id and for properties that a settlement adds [SB 7.1, 7.7].
+//   M2. Annotations of the broker carry the exact AMQP types that the .NET client casts [SB 7.2].
+//   M3. A sender cannot forge the broker's own annotations.
+import * as wire from './wire.ts';
+
+/** Message format of a transfer that carries several messages [SB 5.4]. */
+export const batchFormat = 0x80013700;
+
+export interface ParsedMessage {
+  sessionId: string | null;
+  messageId: string;
+  ttlMs: number | null;
+  scheduledAt: number | null;
+  /** The sender's annotations, encoded key, value, key, value … */
+  annotations: Buffer;
+  bare: Buffer;
+}
+
+/** One application property, its value already encoded. */
+export interface Property {
+  name: string;
+  value: Buffer;
+}
+
+/** What the broker writes in front of the bare message. */
+export interface DeliveryFacts {
+  sequence: number;
+  enqueuedSequence: number;
+  enqueuedAt: number;
+  deliveryCount: number;
+  ttlMs: number | null;
+  source: string | null;
+  lockedUntil?: number;
+  /** 0 active, 1 deferred, 2 scheduled; written when not active [SB 7.2]. */
+  state?: number;
+}
+
+/** A message as it lies in the store. */
+export interface Content {
+  annotations: Buffer;
+  bare: Buffer;
+}
+
+const key = {
+  sequence: wire.encodeSymbol('x-opt-sequence-number'),
+  enqueuedSequence: wire.encodeSymbol('x-opt-enqueue-sequence-number'),
+  enqueuedAt: wire.encodeSymbol('x-opt-enqueued-time'),
+  lockedUntil: wire.encodeSymbol('x-opt-locked-until'),
+  state: wire.encodeSymbol('x-opt-message-state'),
+  source: wire.encodeSymbol('x-opt-deadletter-source'),
+};
+
+/** [M3] */
+const ownAnnotations = new Set([
+  'x-opt-sequence-number',
+  'x-opt-enqueue-sequence-number',
+  'x-opt-enqueued-time',
+  'x-opt-locked-until',
+  'x-opt-message-state',
+  'x-opt-deadletter-source',
+]);
+
+/** Reads one encoded message. `stampId` is called when the sender set no message id [SB 5.7]. */
+export function parseMessage(bytes: Buffer, stampId: () => string): ParsedMessage {
+  const parsed: ParsedMessage = {
+    sessionId: null,
+    messageId: '',
+    ttlMs: null,
+    scheduledAt: null,
+    annotations: Buffer.alloc(0),
+    bare: Buffer.alloc(0),
+  };
+  const sections = wire.sectionsOf(bytes);
+  let properties: number[] = [];
+  for (const section of sections) {
+    if (section.code === 0x70) {
+      const ttl = wire.itemsOf(bytes, section.value)[2];
+      const ttlMs = ttl === undefined ? null : wire.decode(bytes, ttl);
+      parsed.ttlMs = typeof ttlMs === 'number' ? ttlMs : null;
+    } else if (section.code === 0x72) readAnnotations(bytes, section.value, parsed);
+    else if (section.code === 0x73) properties = wire.itemsOf(bytes, section.value);
+  }
+  parsed.sessionId = textAt(bytes, properties[10]);
+  const bareAt = sections.find((section) => section.code >= 0x73)?.start ?? bytes.length;
+  const messageId = textAt(bytes, properties[0]);
+  if (messageId !== null) return { ...parsed, messageId, bare: bytes.subarray(bareAt) };
+  const stamped = stampId();
+  const bare = withMessageId(bytes.subarray(bareAt), stamped);
+  return { ...parsed, messageId: stamped, bare };
+}
+
+function readAnnotations(bytes: Buffer, at: number, parsed: ParsedMessage): void {
+  const items = wire.itemsOf(bytes, at);
+  const kept: Buffer[] = [];
+  for (let index = 0; index + 1 < items.length; index += 2) {
+    const [name, value] = [items[index] ?? 0, items[index + 1] ?? 0];
+    const text = wire.decode(bytes, name);
+    if (text === 'x-opt-scheduled-enqueue-time') {
+      const at = wire.decode(bytes, value);
+      if (typeof at === 'number') parsed.scheduledAt = at;
+    }
+    if (!ownAnnotations.has(String(text))) {
+      kept.push(bytes.subarray(name, wire.skip(bytes, value)));
+    }
+  }
+  parsed.annotations = Buffer.concat(kept);
+}
+
+/** Message ids may be strings, numbers, uuids or binary: one text for each, distinct per kind. */
+function textAt(bytes: Buffer, at: number | undefined): string | null {
+  const value = at === undefined ? null : wire.decode(bytes, at);
+  if (value === null || value === undefined) return null;
+  if (Buffer.isBuffer(value)) return `hex:${value.toString('hex')}`;
+  return typeof value === 'string' ? value : String(value);
+}
+
+function withMessageId(bare: Buffer, messageId: string): Buffer {
+  const section = wire.sectionsOf(bare).find((candidate) => candidate.code === 0x73);
+  const items = section ? wire.itemsOf(bare, section.value) : [];
+  const others = items.slice(1).map((item) => bare.subarray(item, wire.skip(bare, item)));
+  const list = wire.encodeList([wire.encodeString(messageId), ...others]);
+  const properties = wire.encodeSection(0x73, list);
+  return Buffer.concat([properties, section ? bare.subarray(section.end) : bare]);
+}
+
+/** The messages inside a transfer: one, or those of a batch envelope [SB 5.4]. */
+export function splitTransfer(bytes: Buffer, format: number): Buffer[] {
+  if (format !== batchFormat) return [bytes];
+  return wire
+    .sectionsOf(bytes)
+    .filter((section) => section.code === 0x75)
+    .map((section) => {
+      const content = wire.decode(bytes, section.value);
+      if (!Buffer.isBuffer(content)) throw new RangeError('a data section holds no binary');
+      // A copy: the slice would keep the whole envelope in memory as long as one message lives.
+      return Buffer.from(content);
+    });
+}
+
+/** Header + annotations + untouched bare message [M1, M2]. */
+export function encodeMessage(facts: DeliveryFacts, content: Content): Buffer {
+  const items = [
+    key.sequence,
+    wire.encodeLong(facts.sequence),
+    key.enqueuedSequence,
+    wire.encodeLong(facts.enqueuedSequence),
+    key.enqueuedAt,
+    wire.encodeTimestamp(facts.enqueuedAt),
+  ];
+  if (facts.lockedUntil !== undefined) {
+    items.push(key.lockedUntil, wire.encodeTimestamp(facts.lockedUntil));
+  }
+  if (facts.state) items.push(key.state, wire.encodeInt(facts.state));
+  if (facts.source !== null) items.push(key.source, wire.encodeString(facts.source));
+  const kept = keptItems(content.annotations);
+  return Buffer.concat([
+    encodeHeader(facts),
+    wire.encodeSection(0x72, wire.encodeMap([...items, ...kept])),
+    content.bare,
+  ]);
+}
+
+function keptItems(annotations: Buffer): Buffer[] {
+  const items: Buffer[] = [];
+  for (let at = 0; at < annotations.length;) {
+    const end = wire.skip(annotations, at);
+    items.push(annotations.subarray(at, end));
+    at = end;
+  }
+  return items;
+}
+
+/** [SB 6.9] delivery-count = number of previous deliveries, written on every delivery. */
+function encodeHeader(facts: DeliveryFacts): Buffer {
+  const nothing = wire.encodeNull;
+  const ttl = facts.ttlMs === null ? nothing : wire.encodeUint(Math.min(facts.ttlMs, 2 ** 32 - 1));
+  const list = wire.encodeList([
+    nothing,
+    nothing,
+    ttl,
+    nothing,
+    wire.encodeUint(facts.deliveryCount),
+  ]);
+  return wire.encodeSection(0x70, list);
+}
+
+/** The bare message with application properties added or replaced [SB 7.6, 7.7]. */
+export function withProperties(bare: Buffer, added: readonly Property[]): Buffer {
+  if (added.length === 0) return bare;
+  const sections = wire.sectionsOf(bare);
+  const section = sections.find((candidate) => candidate.code === 0x74);
+  const names = new Set(added.map((property) => property.name));
+  const items: Buffer[] = [];
+  const old = section ? wire.itemsOf(bare, section.value) : [];
+  for (let index = 0; index + 1 < old.length; index += 2) {
+    const [name, value] = [old[index] ?? 0, old[index + 1] ?? 0];
+    if (names.has(String(wire.decode(bare, name)))) continue;
+    items.push(bare.subarray(name, value), bare.subarray(value, wire.skip(bare, value)));
+  }
+  for (const { name, value } of added) items.push(wire.encodeString(name), value);
+  const replaced = wire.encodeSection(0x74, wire.encodeMap(items));
+  const before = section?.start ?? sections.find((candidate) => candidate.code === 0x73)?.end ?? 0;
+  return Buffer.concat([bare.subarray(0, before), replaced, bare.subarray(section?.end ?? before)]);
+}
+
+/** The properties a dead-lettered message gets [SB 7.6]. */
+export function deadLetterProperties(
+  reason: string | undefined,
+  description: string | undefined,
+): Property[] {
+  const properties: Property[] = [];
+  if (reason !== undefined) {
+    properties.push({ name: 'DeadLetterReason', value: wire.encodeString(reason) });
+  }
+  if (description !== undefined) {
+    properties.push({ name: 'DeadLetterErrorDescription', value: wire.encodeString(description) });
+  }
+  return properties;
+}

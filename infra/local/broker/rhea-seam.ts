@@ -1,0 +1,284 @@
+// The part of rhea 3.0.5 that we touch, with our own types, and the repairs it needs as a server.
+// Instances are patched, never the shared module: in one process the client uses the same rhea.
+//
+// Repairs:
+//   P1. A message stays bytes: its format is replaced by a sentinel before rhea would decode it [SB 19.9].
+//   P2. A drain is answered also when the last credit has just been used [SB 19.2].
+//   P3. Dispositions are written by us: rhea merges the first two outcomes of a tick [SB 8.5, 19.5].
+//   P4. Only AMQP sessions with something to do are visited, not all of a connection [SB 19.8].
+//   P5. A read that caused no output is answered by an empty frame, whose segment carries the TCP
+//       acknowledgement that the client's Nagle waits for [SB 19.6].
+//   P6. Frames of one turn leave in one write [SB 19.7].
+import { createRequire } from 'node:module';
+import type { Server, Socket } from 'node:net';
+import type { AmqpError } from './conditions.ts';
+
+export interface RheaTerminus {
+  address?: unknown;
+  filter?: Record<string, unknown> | null;
+}
+
+export interface RheaDelivery {
+  id: number;
+  format: number;
+  link: RheaLink;
+  settled: boolean;
+  remote_settled: boolean;
+  remote_state?: RheaOutcome;
+}
+
+export interface RheaOutcome {
+  undeliverable_here?: boolean;
+  message_annotations?: Record<string, unknown>;
+  error?: { condition?: unknown; description?: unknown; info?: Record<string, unknown> };
+}
+
+export interface RheaLink {
+  name: string;
+  session: RheaSession;
+  connection: RheaConnection;
+  credit: number;
+  delivery_count: number;
+  source?: RheaTerminus | null;
+  target?: RheaTerminus | null;
+  snd_settle_mode?: number;
+  rcv_settle_mode?: number;
+  properties?: Record<string, unknown> | null;
+  state: { local_open: boolean; open_requests: number };
+  local: { attach: Record<string, unknown> };
+  is_open(): boolean;
+  is_sender(): boolean;
+  is_receiver(): boolean;
+  open(): void;
+  close(error?: AmqpError): void;
+  set_source(fields: Record<string, unknown>): void;
+  set_target(fields: Record<string, unknown>): void;
+}
+
+export interface RheaSender extends RheaLink {
+  _draining: boolean;
+  _drained: boolean;
+  _get_drain(): boolean;
+  set_drained(isDrained: boolean): void;
+  send(bytes: Buffer, tag: Buffer | undefined, format: number): RheaDelivery;
+}
+
+type FrameHandler = (frame: { performative: Record<string, unknown> }) => void;
+
+export interface RheaSession {
+  connection: RheaConnection;
+  links: Record<string, RheaLink>;
+  local: { channel: number };
+  outgoing: {
+    next_delivery_id: number;
+    next_pending_delivery: number;
+    available(): number;
+  };
+  is_open(): boolean;
+  output(frame: unknown): void;
+  _process(): void;
+  on_transfer: FrameHandler;
+  on_flow: FrameHandler;
+  on_disposition: FrameHandler;
+  on_attach: FrameHandler;
+  on_detach: FrameHandler;
+  on_end: FrameHandler;
+}
+
+export interface RheaConnection {
+  socket: Socket;
+  registered: boolean;
+  state: { need_open(): boolean; need_close(): boolean; has_settled(): boolean };
+  sasl_transport?: { mechanism?: { isAuthorized?: boolean } };
+  is_open(): boolean;
+  close(error?: AmqpError): void;
+  each_link(action: (link: RheaLink) => void): void;
+  _register(): void;
+  _process(): void;
+  _write_open(): void;
+  _write_close(): void;
+  _write_frame(channel: number): void;
+}
+
+export interface RheaEvent {
+  connection: RheaConnection;
+  session: RheaSession;
+  sender: RheaSender;
+  receiver: RheaLink;
+  delivery: RheaDelivery;
+  message: Buffer;
+  error?: unknown;
+}
+
+/** What a SASL mechanism must offer to rhea's server side. */
+export interface SaslMechanism {
+  outcome?: boolean;
+  username?: string;
+  isAuthorized?: boolean;
+  start(response?: Buffer): void;
+}
+
+export interface RheaContainer {
+  sasl_server_mechanisms: Record<string, () => SaslMechanism>;
+  on(event: string, listener: (event: RheaEvent) => void): void;
+  listen(options: Record<string, unknown>): Server;
+}
+
+interface Rhea {
+  create_container(options: { id: string }): RheaContainer;
+  types: { wrap_long(bytes: Buffer): unknown };
+  message: Record<'accepted' | 'rejected', (fields?: unknown) => { described(): unknown }>;
+}
+
+const require = createRequire(import.meta.url);
+/** The one cast of the untyped library. */
+export const rhea = require('rhea') as Rhea;
+const frames = require('rhea/lib/frames.js') as { disposition(fields: unknown): unknown };
+
+/** [P1] No real message format: rhea hands over the bytes. 0 and absent both mean "one message". */
+const rawFormat = 0x7ffffff0;
+
+/** The format the peer sent. */
+export const formatOf = (delivery: RheaDelivery): number =>
+  delivery.format === rawFormat ? 0 : delivery.format;
+
+interface Disposition {
+  isReceiver: boolean;
+  id: number;
+  error: AmqpError | undefined;
+}
+
+const dirtySessions = new WeakMap<RheaConnection, Set<RheaSession>>();
+const dispositions = new WeakMap<RheaSession, Disposition[]>();
+
+/** Marks that a session has something to write [P4]. */
+export function touch(session: RheaSession): void {
+  dirtySessions.get(session.connection)?.add(session);
+  session.connection._register();
+}
+
+/** [P4, P5, P6] */
+export function repairConnection(connection: RheaConnection): void {
+  const dirty = new Set<RheaSession>();
+  dirtySessions.set(connection, dirty);
+  const { socket } = connection;
+  socket.setNoDelay(true);
+  connection._process = () => {
+    connection.registered = false;
+    socket.cork();
+    do {
+      if (connection.state.need_open()) connection._write_open();
+      const sessions = [...dirty];
+      dirty.clear();
+      for (const session of sessions) session._process();
+      if (connection.state.need_close()) connection._write_close();
+    } while (!connection.state.has_settled());
+    socket.uncork();
+  };
+  nudge(connection, socket);
+}
+
+function nudge(connection: RheaConnection, socket: Socket): void {
+  let written = 0;
+  let isPlanned = false;
+  socket.on('data', () => {
+    if (isPlanned) return;
+    isPlanned = true;
+    setImmediate(() => {
+      isPlanned = false;
+      const isSilent = socket.bytesWritten === written;
+      if (isSilent && connection.is_open() && !socket.destroyed) connection._write_frame(0);
+      written = socket.bytesWritten;
+    });
+  });
+}
+
+/** [P1, P3, P4] */
+export function repairSession(session: RheaSession): void {
+  touch(session);
+  const onTransfer = session.on_transfer;
+  session.on_transfer = function (frame) {
+    if (!frame.performative['message_format']) frame.performative['message_format'] = rawFormat;
+    touch(session);
+    onTransfer.call(this, frame);
+  };
+  for (const name of ['on_flow', 'on_disposition', 'on_attach', 'on_detach', 'on_end'] as const) {
+    const original = session[name];
+    session[name] = function (frame) {
+      original.call(this, frame);
+      touch(session);
+      // A detach or end is answered by rhea one tick later; visit the session once more then.
+      if (name === 'on_detach' || name === 'on_end') process.nextTick(() => touch(session));
+    };
+  }
+  const process_ = session._process;
+  session._process = function () {
+    writeDispositions(session);
+    process_.call(this);
+  };
+}
+
+/** [P2] */
+export function repairSender(sender: RheaSender): void {
+  sender._get_drain = function () {
+    if (!this._draining || !this._drained) return false;
+    this.delivery_count += this.credit;
+    this.credit = 0;
+    this._draining = false;
+    return true;
+  };
+}
+
+/** Undoes rhea's automatic answer to an attach, which is only planned at this point [SB 19.1]. */
+export function holdAttach(link: RheaLink): void {
+  link.state.local_open = false;
+  link.state.open_requests = 0;
+}
+
+/** Accepts or refuses a message the peer sent. */
+export function settleIncoming(delivery: RheaDelivery, error: AmqpError | undefined): void {
+  delivery.settled = true;
+  planDisposition(delivery, { isReceiver: true, id: delivery.id, error });
+}
+
+/** Answers the peer's settlement of a message we sent. Success is always `accepted` [SB 8.1]. */
+export function settleOutgoing(delivery: RheaDelivery, error: AmqpError | undefined): void {
+  delivery.settled = true;
+  // The peer never settles again, and rhea's buffer would keep the delivery for good [SB 19.3].
+  delivery.remote_settled = true;
+  planDisposition(delivery, { isReceiver: false, id: delivery.id, error });
+}
+
+function planDisposition(delivery: RheaDelivery, disposition: Disposition): void {
+  const { session } = delivery.link;
+  const planned = dispositions.get(session);
+  if (planned) planned.push(disposition);
+  else dispositions.set(session, [disposition]);
+  touch(session);
+}
+
+/** [P3] Runs of accepted with neighbouring ids go out as one frame, errors one by one. */
+function writeDispositions(session: RheaSession): void {
+  const planned = dispositions.get(session);
+  if (!planned) return;
+  dispositions.delete(session);
+  if (!session.is_open()) return;
+  for (let at = 0; at < planned.length;) {
+    const first = planned[at];
+    if (!first) return;
+    let end = at + 1;
+    for (let last = first; !first.error; end++) {
+      const next = planned[end];
+      if (!next || next.error || next.isReceiver !== first.isReceiver) break;
+      if (next.id !== last.id + 1) break;
+      last = next;
+    }
+    const state = first.error
+      ? rhea.message.rejected({ error: first.error })
+      : rhea.message.accepted();
+    const last = planned[end - 1]?.id ?? first.id;
+    const fields = { role: first.isReceiver, first: first.id, last, settled: true };
+    session.output(frames.disposition({ ...fields, state: state.described() }));
+    at = end;
+  }
+}
