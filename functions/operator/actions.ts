@@ -2,15 +2,15 @@
 //
 // Owns:   reading and checking what the caller asks for.
 // Leaves: stamping and sending to shared/sender.ts; what an action does to shared/engine.
+import { operatorActions } from '../../shared/engine/operate.ts';
 import { ConvoyError } from '../../shared/errors.ts';
 import type { OutgoingMessage } from '../../shared/sender.ts';
 import { toPathKey } from '../../shared/keys.ts';
-import type { OperatorAction, OperatorDeps } from './deps.ts';
+import type { OperatorDeps } from './deps.ts';
 import { detailOf } from './reads.ts';
 import { assertParameters, convoyIn, keyIn, objectIn } from './request.ts';
 import type { Call } from './request.ts';
 
-const actions: readonly OperatorAction[] = ['pause', 'resume', 'retry', 'skip'];
 const actionsNotBuilt = ['park', 'replay', 'cancel', 'verify'];
 const reasonLengthMax = 1_000;
 const byLengthMax = 200;
@@ -48,7 +48,7 @@ function shown(value: unknown): string {
 export async function actOnConvoy(deps: OperatorDeps, call: Call) {
   assertParameters(call, []);
   const name = call.params['action'] ?? '';
-  const action = actions.find((candidate) => candidate === name);
+  const action = operatorActions.find((candidate) => candidate === name);
   if (!action) throw unknownAction(name);
   const convoy = convoyIn(call);
   const key = keyIn(call);
@@ -66,7 +66,7 @@ export async function actOnConvoy(deps: OperatorDeps, call: Call) {
 }
 
 function unknownAction(name: string): ConvoyError {
-  const built = actions.join(', ');
+  const built = operatorActions.join(', ');
   return actionsNotBuilt.includes(name)
     ? new ConvoyError('CVY_NOT_BUILT', `action '${name}' is not built yet; built are ${built}`)
     : new ConvoyError('CVY_NOT_FOUND', `there is no action '${name}'; there are ${built}`);

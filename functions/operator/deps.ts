@@ -1,18 +1,8 @@
 // What the routes need, handed in: tests give a memory store, the entry file gives the real thing.
 import type { Clock } from '../../shared/clock.ts';
+import type { OperatorRequest } from '../../shared/engine/operate.ts';
 import type { Sender } from '../../shared/sender.ts';
 import type { ConvoyStore } from '../../shared/store/store.ts';
-
-export type OperatorAction = 'pause' | 'resume' | 'retry' | 'skip';
-
-export interface OperateRequest {
-  convoy: string;
-  key: string;
-  action: OperatorAction;
-  reason: string;
-  by?: string;
-  expectedCursor?: number;
-}
 
 export interface OperatorDeps {
   store: ConvoyStore;
@@ -21,7 +11,19 @@ export interface OperatorDeps {
   convoys: readonly { name: string; queue: string }[];
   sender: Pick<Sender, 'send'>;
   /** Changes the hold of a key; CVY_CONFLICT, CVY_NOT_FOUND, CVY_BAD_REQUEST. */
-  operate(request: OperateRequest): Promise<void>;
-  /** One round trip to the broker; rejects when it does not answer. */
+  operate(request: OperatorRequest): Promise<void>;
+}
+
+/** Apart from the rest: health answers even where the store cannot be opened at all. */
+export interface HealthDeps {
+  clock: Clock;
+  /** One round trip to each; rejects when it does not answer. */
+  checkStore(): Promise<void>;
   pingServiceBus(): Promise<void>;
+}
+
+export interface Surroundings {
+  deps(): Promise<OperatorDeps>;
+  health: HealthDeps;
+  onError(error: unknown): void;
 }

@@ -5,7 +5,7 @@ import type { Clock } from '../../shared/clock.ts';
 import { ConvoyError } from '../../shared/errors.ts';
 import { openServiceBusClient } from '../../shared/service-bus.ts';
 import type { ServiceBusAddress } from '../../shared/service-bus.ts';
-import type { OperatorDeps } from './deps.ts';
+import type { HealthDeps } from './deps.ts';
 import { problemOf } from './problem.ts';
 import { assertParameters } from './request.ts';
 import type { Call } from './request.ts';
@@ -13,11 +13,11 @@ import type { Call } from './request.ts';
 const waitMsMax = 5_000;
 
 /** `GET /health`: 200 when every dependency answers, else 503; both name each with its latency. */
-export async function showHealth(deps: OperatorDeps, call: Call) {
+export async function showHealth(deps: HealthDeps, call: Call) {
   assertParameters(call, []);
   const { clock } = deps;
   const dependencies = await Promise.all([
-    probe(clock, 'store', () => deps.store.check()),
+    probe(clock, 'store', () => deps.checkStore()),
     probe(clock, 'serviceBus', () => deps.pingServiceBus()),
   ]);
   const isWell = dependencies.every(({ status }) => status === 'ok');

@@ -8,7 +8,7 @@
 import type { HttpMethod, HttpResponseInit } from '@azure/functions';
 import { ConvoyError } from '../../shared/errors.ts';
 import { actOnConvoy, enqueue } from './actions.ts';
-import type { OperatorDeps } from './deps.ts';
+import type { OperatorDeps, Surroundings } from './deps.ts';
 import { showHealth } from './health.ts';
 import { boardPage, boardPolicy } from './page.ts';
 import { problemResponse } from './problem.ts';
@@ -23,7 +23,12 @@ import {
 } from './reads.ts';
 import type { Call } from './request.ts';
 
-type Answer = (deps: OperatorDeps, call: Call) => Promise<object>;
+type Answer = (surroundings: Surroundings, call: Call) => Promise<object>;
+
+const withDeps =
+  (answer: (deps: OperatorDeps, call: Call) => Promise<object>): Answer =>
+  async (surroundings, call) =>
+    answer(await surroundings.deps(), call);
 
 export interface Route {
   /** Function name on the host. */
@@ -31,6 +36,8 @@ export interface Route {
   methods: HttpMethod[];
   route: string;
   answer: Answer;
+  /** Whether the route talks to the durable hub. */
+  needsHub?: boolean;
   /** Status of a successful answer. Default 200. */
   status?: number | ((answer: object) => number);
 }
@@ -42,32 +49,52 @@ const isFailing = (answer: object): boolean => 'status' in answer && answer.stat
 
 /** Sorted by name as the host sorts them [T1]. */
 export const routes: readonly Route[] = [
-  { name: 'apiConvoys', methods: get, route: 'convoys', answer: listConvoys },
-  { name: 'apiConvoyShow', methods: get, route: 'convoys/{convoy}/{key}', answer: showConvoy },
+  { name: 'apiConvoys', methods: get, route: 'convoys', answer: withDeps(listConvoys) },
+  {
+    name: 'apiConvoyShow',
+    methods: get,
+    route: 'convoys/{convoy}/{key}',
+    answer: withDeps(showConvoy),
+  },
   {
     name: 'apiEnqueue',
-    ...{ methods: post, route: 'convoys/{convoy}/{key}/messages', answer: enqueue, status: 202 },
+    ...{
+      methods: post,
+      route: 'convoys/{convoy}/{key}/messages',
+      answer: withDeps(enqueue),
+      status: 202,
+    },
   },
   {
     name: 'apiHealth',
-    ...{ methods: get, route: 'health', answer: showHealth },
+    ...{ methods: get, route: 'health', answer: ({ health }, call) => showHealth(health, call) },
     status: (answer) => (isFailing(answer) ? 503 : 200),
   },
   {
     name: 'apiMessages',
-    ...{ methods: get, route: 'convoys/{convoy}/{key}/messages', answer: listMessages },
+    ...{ methods: get, route: 'convoys/{convoy}/{key}/messages', answer: withDeps(listMessages) },
   },
   {
     name: 'apiOperate',
     ...{ methods: post, route: 'convoys/{convoy}/{key}/{action}' },
-    ...{ answer: actOnConvoy, status: 202 },
+    ...{ answer: withDeps(actOnConvoy), status: 202, needsHub: true },
   },
-  { name: 'apiQuarantine', methods: get, route: 'quarantine/{convoy}', answer: listQuarantine },
-  { name: 'apiRollUps', methods: get, route: 'windows/{convoy}/{window}', answer: listRollUps },
-  { name: 'apiStats', methods: get, route: 'stats', answer: showStats },
+  {
+    name: 'apiQuarantine',
+    methods: get,
+    route: 'quarantine/{convoy}',
+    answer: withDeps(listQuarantine),
+  },
+  {
+    name: 'apiRollUps',
+    methods: get,
+    route: 'windows/{convoy}/{window}',
+    answer: withDeps(listRollUps),
+  },
+  { name: 'apiStats', methods: get, route: 'stats', answer: withDeps(showStats) },
   {
     name: 'apiWindows',
-    ...{ methods: get, route: 'convoys/{convoy}/{key}/windows', answer: listWindows },
+    ...{ methods: get, route: 'convoys/{convoy}/{key}/windows', answer: withDeps(listWindows) },
   },
   {
     name: 'zzApiUnknown',
@@ -77,7 +104,7 @@ export const routes: readonly Route[] = [
   },
 ];
 
-async function noSuchRoute(_deps: OperatorDeps, call: Call): Promise<object> {
+async function noSuchRoute(_surroundings: Surroundings, call: Call): Promise<object> {
   const path = call.params['rest'] ?? '';
   throw new ConvoyError(
     'CVY_NOT_FOUND',
@@ -89,10 +116,10 @@ async function noSuchRoute(_deps: OperatorDeps, call: Call): Promise<object> {
 export async function respond(
   route: Route,
   call: Call,
-  surroundings: { deps: () => Promise<OperatorDeps>; onError: (error: unknown) => void },
+  surroundings: Surroundings,
 ): Promise<HttpResponseInit> {
   try {
-    const answer = await route.answer(await surroundings.deps(), call);
+    const answer = await route.answer(surroundings, call);
     const status = typeof route.status === 'function' ? route.status(answer) : route.status;
     return {
       status: status ?? 200,

@@ -4,13 +4,14 @@ import type { HttpResponseInit } from '@azure/functions';
 import { type VirtualClock, virtualClock } from '../../shared/clock.ts';
 import { initialGate, initialProgress } from '../../shared/convoy/state.ts';
 import type { Gate, Progress } from '../../shared/convoy/state.ts';
+import type { OperatorRequest } from '../../shared/engine/operate.ts';
 import { gateItem, inboxItem, progressItem } from '../../shared/engine/placed.ts';
 import { convoyIdOf } from '../../shared/keys.ts';
 import type { OutgoingMessage } from '../../shared/sender.ts';
 import type { ConvoyItem, InboxItem } from '../../shared/store/items.ts';
 import { createMemoryStore } from '../../shared/store/memory.ts';
 import type { ConvoyStore } from '../../shared/store/store.ts';
-import type { OperateRequest, OperatorDeps } from '../../functions/operator/deps.ts';
+import type { HealthDeps, OperatorDeps } from '../../functions/operator/deps.ts';
 import type { Call } from '../../functions/operator/request.ts';
 import { respond, routes } from '../../functions/operator/routes.ts';
 
@@ -24,18 +25,19 @@ export interface World {
   store: ConvoyStore;
   clock: VirtualClock;
   deps: OperatorDeps;
+  health: HealthDeps;
   sent: Sent[];
-  operated: OperateRequest[];
+  operated: OperatorRequest[];
   errors: unknown[];
   put(convoyId: string, items: ConvoyItem[]): Promise<void>;
 }
 
 /** `ports` replaces what the routes reach besides the store. */
-export function createWorld(ports: Partial<OperatorDeps> = {}): World {
+export function createWorld(ports: Partial<OperatorDeps & HealthDeps> = {}): World {
   const clock = virtualClock();
   const store = createMemoryStore({ clock });
   const sent: Sent[] = [];
-  const operated: OperateRequest[] = [];
+  const operated: OperatorRequest[] = [];
   const deps: OperatorDeps = {
     store,
     clock,
@@ -48,7 +50,10 @@ export function createWorld(ports: Partial<OperatorDeps> = {}): World {
       },
     },
     operate: async (request) => void operated.push(request),
-    pingServiceBus: async () => {},
+    ...ports,
+  };
+  const health: HealthDeps = {
+    ...{ clock, checkStore: () => store.check(), pingServiceBus: async () => {} },
     ...ports,
   };
   const put = async (convoyId: string, items: ConvoyItem[]): Promise<void> => {
@@ -56,7 +61,7 @@ export function createWorld(ports: Partial<OperatorDeps> = {}): World {
     const result = await store.batch(convoyId, operations);
     if (!result.applied) throw new Error(`could not set up ${convoyId}: ${result.status}`);
   };
-  return { store, clock, deps, sent, operated, errors: [], put };
+  return { store, clock, deps, health, sent, operated, errors: [], put };
 }
 
 export interface Story {
@@ -139,8 +144,9 @@ export async function dispatch(
       ...{ params, query: request.url.searchParams, headers: new Headers(request.headers) },
       text: async () => request.text,
     };
-    const deps = async () => world.deps;
-    return respond(route, call, { deps, onError: (error) => world.errors.push(error) });
+    const { health } = world;
+    const onError = (error: unknown): void => void world.errors.push(error);
+    return respond(route, call, { deps: async () => world.deps, health, onError });
   }
   return { status: 404, headers: {}, body: 'null' };
 }

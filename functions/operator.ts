@@ -1,0 +1,55 @@
+// The HTTP API and the board: registers the routes of operator/routes.ts, hands them what the app has.
+//
+// Auth level `function` on everything but the board, which holds no data (CONTRACT §5).
+import { type InvocationContext, app } from '@azure/functions';
+import * as df from 'durable-functions';
+import { realClock } from '../shared/clock.ts';
+import { operate } from '../shared/engine/operate.ts';
+import { serviceBusAddress } from '../shared/service-bus.ts';
+import { convoys } from './convoys/registry.ts';
+import type { HealthDeps, OperatorDeps, Surroundings } from './operator/deps.ts';
+import { createServiceBusPing } from './operator/health.ts';
+import { problemLine } from './operator/problem.ts';
+import { boardResponse, respond, routes } from './operator/routes.ts';
+import { deps, engineWith } from './wiring/deps.ts';
+import { instancesOf } from './wiring/instances.ts';
+
+const health: HealthDeps = {
+  clock: realClock,
+  checkStore: async () => (await deps()).engine.store.check(),
+  pingServiceBus: createServiceBusPing(
+    () => serviceBusAddress(process.env),
+    convoys[0]?.queue ?? 'orders',
+  ),
+};
+
+function surroundingsOf(context: InvocationContext): Surroundings {
+  return {
+    health,
+    async deps(): Promise<OperatorDeps> {
+      const { engine, sender } = await deps();
+      return {
+        ...{ store: engine.store, clock: engine.clock, convoys, sender },
+        operate: async (request) => operate(await engineWith(instancesOf(context)), request),
+      };
+    },
+    onError: (error) => context.warn(problemLine(error)),
+  };
+}
+
+for (const route of routes) {
+  app.http(route.name, {
+    methods: route.methods,
+    route: route.route,
+    authLevel: 'function',
+    ...(route.needsHub ? { extraInputs: [df.input.durableClient()] } : {}),
+    handler: (request, context) => respond(route, request, surroundingsOf(context)),
+  });
+}
+
+app.http('apiBoard', {
+  methods: ['GET'],
+  route: 'board',
+  authLevel: 'anonymous',
+  handler: async () => boardResponse(),
+});
