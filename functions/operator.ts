@@ -29,7 +29,10 @@ function surroundingsOf(context: InvocationContext): Surroundings {
     async deps(): Promise<OperatorDeps> {
       const { engine, sender } = await deps();
       return {
-        ...{ store: engine.store, clock: engine.clock, convoys, sender },
+        store: engine.store,
+        clock: engine.clock,
+        convoys,
+        sender,
         operate: async (request) => operate(await engineWith(instancesOf(context)), request),
       };
     },

@@ -55,7 +55,9 @@ export async function actOnConvoy(deps: OperatorDeps, call: Call) {
   const body = await objectIn(call);
   assertFields(body, ['reason', 'expectedCursor', 'by']);
   await deps.operate({
-    ...{ convoy, key, action },
+    convoy,
+    key,
+    action,
     reason: textField(body, 'reason', reasonLengthMax),
     ...(body['by'] === undefined ? {} : { by: textField(body, 'by', byLengthMax) }),
     ...(body['expectedCursor'] === undefined
@@ -72,9 +74,7 @@ function unknownAction(name: string): ConvoyError {
     : new ConvoyError('CVY_NOT_FOUND', `there is no action '${name}'; there are ${built}`);
 }
 
-const messageFields = [
-  ...['type', 'body', 'id', 'occurredAt', 'senderPosition', 'schemaVersion'],
-] as const;
+const messageFields = ['type', 'body', 'id', 'occurredAt', 'senderPosition', 'schemaVersion'];
 
 /** `POST …/messages`: the id comes in the header Idempotency-Key, or in the body as `id`. */
 export async function enqueue(deps: OperatorDeps, call: Call) {

@@ -160,7 +160,12 @@ function aggregateAnswer(window: OpenWindow) {
     window: window.window,
     start: isoInstant(window.start),
     end: isoInstant(window.end),
-    ...{ count, sum, min, max, first, last },
+    count,
+    sum,
+    min,
+    max,
+    first,
+    last,
   };
 }
 
@@ -183,7 +188,13 @@ export function closedWindowAnswer(window: ClosedWindow) {
 export function quarantineAnswer(item: QuarantineItem) {
   const { code, reason, remedy, messageId, sessionId, sequence, bodyBase64 } = item;
   return {
-    ...{ code, reason, remedy, messageId, sessionId, sequence, bodyBase64 },
+    code,
+    reason,
+    remedy,
+    messageId,
+    sessionId,
+    sequence,
+    bodyBase64,
     applicationProperties: bodyAnswer(item.applicationProperties),
     recordedAt: isoInstant(item.recordedAt),
   };

@@ -3,6 +3,9 @@
 import { createHash } from 'node:crypto';
 import { boardScript } from './page-script.ts';
 import { boardStyle } from './page-style.ts';
+import { holds, outcomes, phases } from './words.ts';
+
+const stations = [...phases, ...holds, 'none'];
 
 const hashOf = (text: string): string =>
   `'sha256-${createHash('sha256').update(text, 'utf8').digest('base64')}'`;
@@ -46,9 +49,7 @@ export const boardPage = `<!doctype html>
   <section id="list-view">
     <form id="filters" class="bar">
       <label>Convoy<input name="convoy" pattern="[a-z][a-z0-9-]{0,29}" placeholder="any"></label>
-      <label>Phase or hold<select name="status"><option value="">any</option>${options([
-        ...['active', 'idle', 'held', 'retrying', 'blocked', 'paused', 'publishing', 'none'],
-      ])}</select></label>
+      <label>Phase or hold<select name="status"><option value="">any</option>${options(stations)}</select></label>
       <label class="tick"><input type="checkbox" name="backlog" value="true">with backlog only</label>
     </form>
     <div id="list"></div>
@@ -57,9 +58,7 @@ export const boardPage = `<!doctype html>
     <p><a href="#/" data-focus="back">← all keys</a></p>
     <div id="facts"></div>
     <div class="head"><h2>Messages</h2>
-      <label>Outcome<select id="outcome"><option value="">all</option>${options([
-        ...['waiting', 'applied', 'rejected', 'invalid', 'skipped', 'parked', 'deadLettered'],
-      ])}</select></label>
+      <label>Outcome<select id="outcome"><option value="">all</option>${options(outcomes)}</select></label>
     </div>
     <div id="messages"></div>
     <h2>Windows</h2>

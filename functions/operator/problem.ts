@@ -40,7 +40,9 @@ export function problemOf(error: unknown): Problem {
     title: errorRegistry[code].meaning,
     status: statusPerCode[code] ?? 500,
     detail: known.message,
-    ...{ code, received, remedy },
+    code,
+    received,
+    remedy,
   };
 }
 

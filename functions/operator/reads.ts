@@ -9,7 +9,7 @@
 //     and the held ones and never walks the idle ones.
 import { ConvoyError } from '../../shared/errors.ts';
 import { convoyIdOf, convoyNamePattern } from '../../shared/keys.ts';
-import type { GateItem, InboxOutcome, ProgressItem } from '../../shared/store/items.ts';
+import type { GateItem, ProgressItem } from '../../shared/store/items.ts';
 import type { ConvoyStore, GateFilter, Page } from '../../shared/store/store.ts';
 import {
   backlogOf,
@@ -39,15 +39,9 @@ import {
   wordIn,
 } from './request.ts';
 import type { Call } from './request.ts';
+import { holds, outcomes, phases } from './words.ts';
 
 const readsAtOnce = 8;
-
-const phases = ['active', 'idle', 'held'] as const;
-const holds = ['retrying', 'blocked', 'paused', 'publishing'] as const;
-const outcomes = [
-  ...(['waiting', 'applied', 'rejected', 'invalid'] as const),
-  ...(['parked', 'skipped', 'deadLettered'] as const),
-] satisfies InboxOutcome[];
 
 /** Like Promise.all over a map, with at most `readsAtOnce` in flight; results in order. */
 async function mapBounded<In, Out>(items: readonly In[], map: (item: In) => Promise<Out>) {
@@ -82,7 +76,7 @@ export async function listConvoys({ store, clock }: OperatorDeps, call: Call) {
   // Nothing is parked yet: parking is refused by name, so the list of parked keys is empty.
   if (flagIn(call, 'parked')) return { items: [] };
 
-  const narrow: Narrow = { ...(convoy === undefined ? {} : { convoy }) };
+  const narrow: Narrow = convoy === undefined ? {} : { convoy };
   const passes = (summary: Summary): boolean =>
     (!withBacklog || summary.backlog > 0) && (status !== 'none' || summary.hold.kind === 'none');
   const sources = gateSources({ store, narrow, status, withBacklog }).map(

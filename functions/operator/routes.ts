@@ -58,26 +58,31 @@ export const routes: readonly Route[] = [
   },
   {
     name: 'apiEnqueue',
-    ...{
-      methods: post,
-      route: 'convoys/{convoy}/{key}/messages',
-      answer: withDeps(enqueue),
-      status: 202,
-    },
+    methods: post,
+    route: 'convoys/{convoy}/{key}/messages',
+    answer: withDeps(enqueue),
+    status: 202,
   },
   {
     name: 'apiHealth',
-    ...{ methods: get, route: 'health', answer: ({ health }, call) => showHealth(health, call) },
+    methods: get,
+    route: 'health',
+    answer: ({ health }, call) => showHealth(health, call),
     status: (answer) => (isFailing(answer) ? 503 : 200),
   },
   {
     name: 'apiMessages',
-    ...{ methods: get, route: 'convoys/{convoy}/{key}/messages', answer: withDeps(listMessages) },
+    methods: get,
+    route: 'convoys/{convoy}/{key}/messages',
+    answer: withDeps(listMessages),
   },
   {
     name: 'apiOperate',
-    ...{ methods: post, route: 'convoys/{convoy}/{key}/{action}' },
-    ...{ answer: withDeps(actOnConvoy), status: 202, needsHub: true },
+    methods: post,
+    route: 'convoys/{convoy}/{key}/{action}',
+    answer: withDeps(actOnConvoy),
+    status: 202,
+    needsHub: true,
   },
   {
     name: 'apiQuarantine',
@@ -94,7 +99,9 @@ export const routes: readonly Route[] = [
   { name: 'apiStats', methods: get, route: 'stats', answer: withDeps(showStats) },
   {
     name: 'apiWindows',
-    ...{ methods: get, route: 'convoys/{convoy}/{key}/windows', answer: withDeps(listWindows) },
+    methods: get,
+    route: 'convoys/{convoy}/{key}/windows',
+    answer: withDeps(listWindows),
   },
   {
     name: 'zzApiUnknown',

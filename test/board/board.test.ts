@@ -69,8 +69,11 @@ describe.skipIf(!executablePath && !mustRun)(title, () => {
 
     expect(world.operated).toEqual([
       {
-        ...{ convoy: 'orders', key: 'Stuck <b>17</b>', action: 'skip' },
-        ...{ reason: 'known poison', expectedCursor: 1 },
+        convoy: 'orders',
+        key: 'Stuck <b>17</b>',
+        action: 'skip',
+        reason: 'known poison',
+        expectedCursor: 1,
       },
     ]);
   });
@@ -135,7 +138,9 @@ async function open(world: World, options: { hostKey?: string; standingClock?: b
   if (options.standingClock) await page.clock.install();
   await page.goto(site.url);
   return {
-    ...{ page, faults, asked: () => asked },
+    page,
+    faults,
+    asked: () => asked,
     async shot(name: string): Promise<void> {
       if (!screenshots) return;
       for (const colorScheme of ['light', 'dark'] as const) {
@@ -160,8 +165,12 @@ async function storyWorld(): Promise<World> {
   for (let at = 1; at <= 9; at++) await tell(world, `Order ${at}`, { outcomes: ['applied'] });
   await tell(world, 'Busy', { outcomes: ['applied', 'waiting', 'waiting'] });
   const hold = {
-    ...{ kind: 'blocked' as const, code: 'CVY_HANDLER', reason: '<img src=x> no stock' },
-    ...{ position: 2, attempts: 3, since: world.clock.now() },
+    kind: 'blocked' as const,
+    code: 'CVY_HANDLER',
+    reason: '<img src=x> no stock',
+    position: 2,
+    attempts: 3,
+    since: world.clock.now(),
   };
   const start = world.clock.now();
   const window = { window: 'daily', start, end: start + 86_400_000, count: 2, sum: 41 };
@@ -169,7 +178,8 @@ async function storyWorld(): Promise<World> {
     outcomes: ['applied', 'waiting', 'waiting'],
     gate: { phase: 'held', hold, cursor: 1 },
     progress: {
-      ...{ hold, state: { status: 'placed', steps: ['m-1'], note: '<script>alert(1)</script>' } },
+      hold,
+      state: { status: 'placed', steps: ['m-1'], note: '<script>alert(1)</script>' },
       openWindows: [{ ...window, min: 1, max: 40, first: 1, last: 40 }],
       counts: { applied: 1, rejected: 0, invalid: 0, skipped: 0, late: 0, windowsClosed: 0 },
     },

@@ -14,11 +14,15 @@ describe('POST …/messages', () => {
 
     expect(status).toBe(202);
     expect(body).toEqual({
-      ...{ convoy: 'orders', key: 'A/17', pathKey: 'A~2f17', messageId: 'order-1' },
+      convoy: 'orders',
+      key: 'A/17',
+      pathKey: 'A~2f17',
+      messageId: 'order-1',
     });
     expect(world.sent).toEqual([
       {
-        ...{ convoy: 'orders', key: 'A/17' },
+        convoy: 'orders',
+        key: 'A/17',
         messages: [{ id: 'order-1', type: 'OrderPlaced', body: { amount: 3 }, senderPosition: 1 }],
       },
     ]);
@@ -89,8 +93,12 @@ describe('POST …/{action}', () => {
     expect([status, body.key]).toEqual([202, 'A']);
     expect(world.operated).toEqual([
       {
-        ...{ convoy: 'orders', key: 'A', action: 'pause' },
-        ...{ reason: 'stock take', by: 'kim', expectedCursor: 1 },
+        convoy: 'orders',
+        key: 'A',
+        action: 'pause',
+        reason: 'stock take',
+        by: 'kim',
+        expectedCursor: 1,
       },
     ]);
   });
@@ -158,13 +166,15 @@ describe('GET /health and /stats', () => {
     const world = createWorld();
     const counts = { applied: 2, rejected: 1, invalid: 0, skipped: 0, late: 0, windowsClosed: 0 };
     await tell(world, 'A', {
-      ...{ outcomes: ['applied', 'applied', 'rejected', 'waiting'], progress: { counts } },
+      outcomes: ['applied', 'applied', 'rejected', 'waiting'],
+      progress: { counts },
     });
 
     const { body } = await ask(world, 'GET /stats');
 
     expect(body).toMatchObject({
-      ...{ convoys: 1, phases: { active: 1 } },
+      convoys: 1,
+      phases: { active: 1 },
       messages: { admitted: 4, applied: 2, rejected: 1, waiting: 1 },
     });
   });

@@ -5,8 +5,12 @@ import { keyFault, toPathKey } from '../../shared/keys.ts';
 import { ask, createWorld, tell } from './world.ts';
 
 const blocked = {
-  ...{ kind: 'blocked' as const, code: 'CVY_HANDLER', reason: 'no stock', position: 2 },
-  ...{ attempts: 3, since: Date.UTC(2026, 0, 1) },
+  kind: 'blocked' as const,
+  code: 'CVY_HANDLER',
+  reason: 'no stock',
+  position: 2,
+  attempts: 3,
+  since: Date.UTC(2026, 0, 1),
 };
 
 describe('GET /convoys', () => {
@@ -20,11 +24,24 @@ describe('GET /convoys', () => {
     expect(body).toEqual({
       items: [
         {
-          ...{ convoy: 'orders', key: 'A/17', pathKey: 'A~2f17', phase: 'idle', epoch: 1 },
-          ...{ tail: 2, cursor: 2, backlog: 0, headAgeSeconds: null },
+          convoy: 'orders',
+          key: 'A/17',
+          pathKey: 'A~2f17',
+          phase: 'idle',
+          epoch: 1,
+          tail: 2,
+          cursor: 2,
+          backlog: 0,
+          headAgeSeconds: null,
           hold: {
-            ...{ kind: 'none', reason: null, code: null, remedy: null, position: null },
-            ...{ attempts: null, nextAttemptAt: null, since: null },
+            kind: 'none',
+            reason: null,
+            code: null,
+            remedy: null,
+            position: null,
+            attempts: null,
+            nextAttemptAt: null,
+            since: null,
           },
           updatedAt: '2026-01-01T00:00:00Z',
         },
@@ -45,7 +62,8 @@ describe('GET /convoys', () => {
   test('a held gate shows the hold it carries, an active one that of the progress', async () => {
     const world = createWorld();
     await tell(world, 'held', {
-      ...{ outcomes: ['applied', 'waiting'], progress: { hold: blocked } },
+      outcomes: ['applied', 'waiting'],
+      progress: { hold: blocked },
       gate: { phase: 'held', hold: blocked, cursor: 1 },
     });
     const hold = { ...noHold, kind: 'retrying' as const, nextAttemptAt: world.clock.now() + 1_500 };
@@ -59,7 +77,8 @@ describe('GET /convoys', () => {
     expect(holds['held']).toMatchObject({ kind: 'blocked', code: 'CVY_HANDLER', position: 2 });
     expect(holds['held'].remedy).toContain('mend the convoy');
     expect(holds['retry']).toMatchObject({
-      ...{ kind: 'retrying', nextAttemptAt: '2026-01-01T00:00:01.500Z' },
+      kind: 'retrying',
+      nextAttemptAt: '2026-01-01T00:00:01.500Z',
     });
   });
 
@@ -83,7 +102,8 @@ describe('GET /convoys', () => {
     const retrying = { ...noHold, kind: 'retrying' as const };
     await tell(world, 'retry', { outcomes: ['waiting'], progress: { hold: retrying } });
     await tell(world, 'stuck', {
-      ...{ outcomes: ['waiting'], progress: { hold: blocked } },
+      outcomes: ['waiting'],
+      progress: { hold: blocked },
       gate: { phase: 'held', hold: blocked, cursor: 0 },
     });
 
@@ -141,13 +161,18 @@ describe('GET /convoys/{convoy}/{key}', () => {
     const window = { window: 'daily', start, end: start + 86_400_000, count: 2, sum: 5 };
     const open = { ...window, min: 2, max: 3, first: 2, last: 3 };
     await tell(world, 'A', {
-      ...{ outcomes: ['applied'], progress: { openWindows: [open], chain: 'abc', settled: 1 } },
+      outcomes: ['applied'],
+      progress: { openWindows: [open], chain: 'abc', settled: 1 },
     });
 
     const { body } = await ask(world, 'GET /convoys/orders/A');
 
     expect(body).toMatchObject({
-      ...{ key: 'A', state: { total: 1 }, chain: 'abc', lanes: [], settled: 1 },
+      key: 'A',
+      state: { total: 1 },
+      chain: 'abc',
+      lanes: [],
+      settled: 1,
       windows: [{ ...open, start: '2026-01-01T00:00:00Z', end: '2026-01-02T00:00:00Z' }],
     });
     expect(body.instanceId).toMatch(/^orders-[0-9a-f]{40}-1$/);
@@ -156,7 +181,8 @@ describe('GET /convoys/{convoy}/{key}', () => {
   test('a stale gate behind the cursor never shows a negative backlog', async () => {
     const world = createWorld();
     await tell(world, 'A', {
-      ...{ outcomes: ['applied', 'applied', 'applied'], gate: { ...initialGate(), tail: 1 } },
+      outcomes: ['applied', 'applied', 'applied'],
+      gate: { ...initialGate(), tail: 1 },
     });
 
     const { body } = await ask(world, 'GET /convoys/orders/A');
@@ -173,7 +199,13 @@ describe('GET /convoys/{convoy}/{key}', () => {
       expect(headers['content-type']).toBe('application/problem+json');
       expect(body).toMatchObject({ status: 404, code: 'CVY_NOT_FOUND' });
       expect(Object.keys(body).sort()).toEqual([
-        ...['code', 'detail', 'received', 'remedy', 'status', 'title', 'type'],
+        'code',
+        'detail',
+        'received',
+        'remedy',
+        'status',
+        'title',
+        'type',
       ]);
     }
   });

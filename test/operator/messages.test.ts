@@ -10,9 +10,20 @@ const start = Date.UTC(2026, 0, 1);
 function windowItem(key: string, at: number, revision = 0): WindowItem {
   const id = itemIds.window('daily', at);
   return {
-    ...{ id, convoyId: convoyIdOf('orders', key), kind: 'window', window: 'daily', start: at },
-    ...{ end: at + day, count: 2, sum: '12345678901234567890', min: 1, max: 4, first: 4, last: 1 },
-    ...{ revision, closedAt: at + day + 1 },
+    id,
+    convoyId: convoyIdOf('orders', key),
+    kind: 'window',
+    window: 'daily',
+    start: at,
+    end: at + day,
+    count: 2,
+    sum: '12345678901234567890',
+    min: 1,
+    max: 4,
+    first: 4,
+    last: 1,
+    revision,
+    closedAt: at + day + 1,
   };
 }
 
@@ -25,8 +36,12 @@ describe('GET …/messages', () => {
 
     expect(body.items.map((m: { position: number }) => m.position)).toEqual([1, 2, 3]);
     expect(body.items[0]).toMatchObject({
-      ...{ messageId: 'm-1', type: 'OrderPlaced', outcome: 'applied', attempts: 1 },
-      ...{ occurredAt: '2026-01-01T00:00:00Z', settledAt: '2026-01-01T00:00:00Z' },
+      messageId: 'm-1',
+      type: 'OrderPlaced',
+      outcome: 'applied',
+      attempts: 1,
+      occurredAt: '2026-01-01T00:00:00Z',
+      settledAt: '2026-01-01T00:00:00Z',
       body: { amount: 1 },
     });
     expect(body.items[2]).toMatchObject({ outcome: 'waiting', attempts: 0, settledAt: null });
@@ -74,9 +89,15 @@ describe('GET …/messages', () => {
   test('dead-lettered messages are found under their key even when nothing was admitted', async () => {
     const world = createWorld();
     const dead = {
-      ...{ id: itemIds.dead(7), convoyId: convoyIdOf('orders', 'D'), kind: 'dead' as const },
-      ...{ messageId: 'm-7', type: 'OrderPaid', bodyText: '{"amount":1}', sequence: 7 },
-      ...{ reason: 'MaxDeliveryCountExceeded', recordedAt: start },
+      id: itemIds.dead(7),
+      convoyId: convoyIdOf('orders', 'D'),
+      kind: 'dead' as const,
+      messageId: 'm-7',
+      type: 'OrderPaid',
+      bodyText: '{"amount":1}',
+      sequence: 7,
+      reason: 'MaxDeliveryCountExceeded',
+      recordedAt: start,
     };
     await world.put(dead.convoyId, [dead]);
 
@@ -112,7 +133,8 @@ describe('GET …/windows', () => {
       ...open
     } = windowItem('A', start + 2 * day);
     await tell(world, 'A', {
-      ...{ outcomes: ['applied'], progress: { openWindows: [open] } },
+      outcomes: ['applied'],
+      progress: { openWindows: [open] },
       more: [windowItem('A', start), windowItem('A', start + day, 1)],
     });
 
@@ -130,8 +152,15 @@ describe('GET …/windows', () => {
       ['open', 0, false],
     ]);
     expect(pages[0]).toMatchObject({
-      ...{ window: 'daily', start: '2026-01-01T00:00:00Z', end: '2026-01-02T00:00:00Z' },
-      ...{ count: 2, sum: '12345678901234567890', min: 1, max: 4, first: 4, last: 1 },
+      window: 'daily',
+      start: '2026-01-01T00:00:00Z',
+      end: '2026-01-02T00:00:00Z',
+      count: 2,
+      sum: '12345678901234567890',
+      min: 1,
+      max: 4,
+      first: 4,
+      last: 1,
     });
   });
 
@@ -160,15 +189,19 @@ describe('GET /quarantine/{convoy}', () => {
     const world = createWorld();
     await world.put('orders:', [
       {
-        ...{ id: itemIds.quarantine('q'), convoyId: 'orders:', kind: 'quarantine' },
-        ...{
-          convoy: 'orders',
-          code: 'CVY_KEY_MISSING',
-          reason: 'no session id',
-          remedy: 'send it',
-        },
-        ...{ messageId: 'm', sessionId: '', bodyBase64: 'e30=', applicationProperties: '{"a":1}' },
-        ...{ sequence: 3, recordedAt: start },
+        id: itemIds.quarantine('q'),
+        convoyId: 'orders:',
+        kind: 'quarantine',
+        convoy: 'orders',
+        code: 'CVY_KEY_MISSING',
+        reason: 'no session id',
+        remedy: 'send it',
+        messageId: 'm',
+        sessionId: '',
+        bodyBase64: 'e30=',
+        applicationProperties: '{"a":1}',
+        sequence: 3,
+        recordedAt: start,
       },
     ]);
 

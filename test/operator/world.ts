@@ -53,7 +53,9 @@ export function createWorld(ports: Partial<OperatorDeps & HealthDeps> = {}): Wor
     ...ports,
   };
   const health: HealthDeps = {
-    ...{ clock, checkStore: () => store.check(), pingServiceBus: async () => {} },
+    clock,
+    checkStore: () => store.check(),
+    pingServiceBus: async () => {},
     ...ports,
   };
   const put = async (convoyId: string, items: ConvoyItem[]): Promise<void> => {
@@ -99,8 +101,13 @@ function messageItem(
 ): InboxItem {
   const { outcome, nowMs } = given;
   const admitted = {
-    ...{ position, messageId: `m-${position}`, type: 'OrderPlaced', schemaVersion: 1 },
-    ...{ bodyText: JSON.stringify({ amount: position }), occurredAt: nowMs, enqueuedAt: nowMs },
+    position,
+    messageId: `m-${position}`,
+    type: 'OrderPlaced',
+    schemaVersion: 1,
+    bodyText: JSON.stringify({ amount: position }),
+    occurredAt: nowMs,
+    enqueuedAt: nowMs,
   };
   const item = inboxItem(place, admitted, { admittedAt: nowMs, sequence: position });
   const settled = { settledAt: nowMs, settlement: position, attempts: 1, chain: 'c' };
@@ -124,7 +131,9 @@ export async function ask(
   const [method = '', target = ''] = request.split(/ (.*)/s);
   const url = new URL(`http://localhost/api${target}`);
   const response = await dispatch(world, {
-    ...{ method, url, headers: options.headers ?? {} },
+    method,
+    url,
+    headers: options.headers ?? {},
     text: options.text ?? (options.body === undefined ? '' : JSON.stringify(options.body)),
   });
   const headers = response.headers as Record<string, string>;
@@ -141,7 +150,9 @@ export async function dispatch(
     const params = matched(route.route, path);
     if (!params || !route.methods.some((method) => method === request.method)) continue;
     const call: Call = {
-      ...{ params, query: request.url.searchParams, headers: new Headers(request.headers) },
+      params,
+      query: request.url.searchParams,
+      headers: new Headers(request.headers),
       text: async () => request.text,
     };
     const { health } = world;
