@@ -1,6 +1,7 @@
 // PURE. What an adopter writes: defineConvoy({...}). No Azure word in it; testable with an array.
 //
 // Owns the vocabulary of a definition, its defaults and the check at load that lists every fault.
+import assert from 'node:assert/strict';
 import type { BodyOf, StandardSchema } from './schema.ts';
 
 /** One message as the handler sees it. Instants are epoch milliseconds. */
@@ -213,9 +214,11 @@ function faultsOf(options: ConvoyOptions<StandardSchema, unknown>): string[] {
   return faults;
 }
 
+/** A value that survives being stored as JSON unchanged: no Date, no undefined field, no NaN. */
 function isJson(value: unknown): boolean {
   try {
-    return JSON.stringify(JSON.parse(JSON.stringify(value))) === JSON.stringify(value);
+    assert.deepStrictEqual(JSON.parse(JSON.stringify(value)), value);
+    return true;
   } catch {
     return false;
   }

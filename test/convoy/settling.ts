@@ -1,0 +1,118 @@
+// Builders for the tests of the pure core.
+import { z } from 'zod';
+import { type ConvoyDefinition, defineConvoy } from '../../shared/convoy/definition.ts';
+import { type Limits, defaultLimits } from '../../shared/convoy/outputs.ts';
+import {
+  type Admitted,
+  type ClosedWindow,
+  type Progress,
+  initialProgress,
+} from '../../shared/convoy/state.ts';
+import { type Settled, lateWindows, settle } from '../../shared/convoy/step.ts';
+import { toolsAt } from '../../shared/engine/commit.ts';
+
+export interface Sum {
+  sum: number;
+  ids: string[];
+}
+
+/** Sums `n`; rejects a negative n; throws when the body asks for it; emits every applied id. */
+export const summing = (options: { attempts?: number } = {}): ConvoyDefinition =>
+  defineConvoy({
+    name: 'summing',
+    schema: z.object({ n: z.number(), emit: z.number().optional(), fail: z.boolean().optional() }),
+    initialState: { sum: 0, ids: [] } as Sum,
+    retry: { attempts: options.attempts ?? 1 },
+    windows: [
+      { name: 'minute', kind: 'tumbling', seconds: 60, graceSeconds: 30, value: (m) => m.body.n },
+    ],
+    apply(state, message, context) {
+      state.sum += message.body.n; // in place on purpose: S1 must hold for careless handlers too
+      if (message.body.fail) throw new Error(`asked to fail at ${message.id}`);
+      if (message.body.n < 0) {
+        context.reject('negative');
+        return state;
+      }
+      for (let i = 0; i < (message.body.emit ?? 1); i += 1)
+        context.emit('summed', { i, n: state.sum });
+      return { sum: state.sum, ids: [...state.ids, message.id] };
+    },
+  });
+
+/** The n-th message of a key: body `{n}`, event time in seconds. */
+export function admitted(position: number, body: unknown, seconds = position): Admitted {
+  return {
+    position,
+    messageId: `m${position}`,
+    type: 'added',
+    bodyText: JSON.stringify(body),
+    schemaVersion: 1,
+    occurredAt: seconds * 1000,
+    enqueuedAt: seconds * 1000,
+  };
+}
+
+export const fresh = (): Progress => initialProgress({ sum: 0, ids: [] }, 0);
+
+export interface Fold extends Settled {
+  windows: Map<string, ClosedWindow>;
+  /** Most operations that one commit needed. */
+  operations: number;
+}
+
+/** Commits in turns of at most `perCommit` messages until nothing is left or the key is held. */
+export function fold(
+  messages: Admitted[],
+  options: {
+    definition?: ConvoyDefinition;
+    perCommit?: number;
+    limits?: Partial<Limits>;
+    progress?: Progress;
+  } = {},
+): Fold {
+  const definition = options.definition ?? summing();
+  const limits = { ...defaultLimits, ...options.limits };
+  const windows = new Map<string, ClosedWindow>();
+  const all: Fold = {
+    progress: options.progress ?? fresh(),
+    settlements: [],
+    outputs: [],
+    closed: [],
+    full: false,
+    windows,
+    operations: 0,
+  };
+  for (let turns = 0; turns < 10_000; turns += 1) {
+    const { cursor } = all.progress;
+    const run = messages.filter((m) => m.position > cursor).slice(0, options.perCommit ?? 1_000);
+    const closedWindows = new Map(
+      lateWindows(definition, all.progress, run).flatMap(({ name, start }) => {
+        const known = windows.get(`${name}:${start}`);
+        return known ? [[`${name}:${start}`, known] as const] : [];
+      }),
+    );
+    const place = { convoy: 'summing', key: 'k' };
+    const { progress } = all;
+    const tools = toolsAt(5_000);
+    const turn = settle({
+      ...place,
+      definition,
+      progress,
+      messages: run,
+      closedWindows,
+      limits,
+      tools,
+    });
+    const { settlements, closed, outputs } = turn;
+    const outboxItems = Math.ceil(outputs.length / limits.outputsPerItem);
+    const operations = 1 + 2 * settlements.length + closed.length + outboxItems;
+    all.operations = Math.max(all.operations, operations);
+    all.progress = turn.progress;
+    all.settlements.push(...turn.settlements);
+    all.outputs.push(...turn.outputs);
+    all.full = turn.full;
+    for (const window of turn.closed) windows.set(`${window.window}:${window.start}`, window);
+    if (turn.progress.hold.kind !== 'none' || (run.length === 0 && !turn.full)) break;
+  }
+  return all;
+}
