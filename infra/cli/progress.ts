@@ -1,9 +1,11 @@
 // Progress on stderr: a bar where somebody watches, a line every few seconds where not.
+import { SingleBar } from 'cli-progress';
 import { realClock } from '../../shared/clock.ts';
 import { note } from './output.ts';
 
 export interface Progress {
-  show(done: number): void;
+  /** `detail` is what else there is to say, in a few words. */
+  show(done: number, detail?: string): void;
   end(): void;
 }
 
@@ -14,29 +16,25 @@ export function openProgress(what: string, total: number, isLive: boolean): Prog
 }
 
 function liveBar(what: string, total: number): Progress {
-  // Loaded when needed: most commands show no bar.
-  const loading = import('cli-progress').then(({ SingleBar }) => {
-    const bar = new SingleBar({
-      format: `${what} {bar} {percentage}% {value}/{total} {eta_formatted}`,
-      hideCursor: true,
-      clearOnComplete: true,
-    });
-    bar.start(total, 0);
-    return bar;
+  const bar = new SingleBar({
+    format: `${what} {bar} {percentage}% {value}/{total} {detail}`,
+    hideCursor: true,
+    clearOnComplete: true,
   });
+  bar.start(total, 0, { detail: '' });
   return {
-    show: (done) => void loading.then((bar) => bar.update(done)),
-    end: () => void loading.then((bar) => bar.stop()),
+    show: (done, detail = '') => bar.update(done, { detail }),
+    end: () => bar.stop(),
   };
 }
 
 function lines(what: string, total: number): Progress {
   let shownAt = realClock.now();
   return {
-    show(done) {
+    show(done, detail = '') {
       if (realClock.now() - shownAt < lineEveryMs) return;
       shownAt = realClock.now();
-      note(`${what} ${done} of ${total}`);
+      note(`${what} ${done} of ${total} ${detail}`.trimEnd());
     },
     end() {},
   };

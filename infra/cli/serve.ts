@@ -10,6 +10,7 @@ import {
   portFault,
 } from '../local/address.ts';
 import type { StackPorts } from '../local/address.ts';
+import type { Progress } from './progress.ts';
 import { exitCodes, note, printJson, printLine, WrongUse } from './output.ts';
 
 export interface Global {
@@ -197,6 +198,9 @@ interface Feeding {
 async function feedSample({ flags, sample, dataDir, stack }: Feeding): Promise<number> {
   const { runSample } = await import('../local/sample/run.ts');
   const { summaryPanel } = await import('../local/sample/summary.ts');
+  const { openProgress } = await import('./progress.ts');
+  const isLive = process.stderr.isTTY && !flags.json;
+  let progress: Progress | undefined;
   const { summary, failures } = await runSample({
     url: stack.url,
     serviceBus: stack.serviceBus,
@@ -205,8 +209,12 @@ async function feedSample({ flags, sample, dataDir, stack }: Feeding): Promise<n
     orders: sample.orders,
     seed: sample.seed,
     rate: sample.rate,
-    isLive: process.stderr.isTTY && !flags.json,
+    onProgress({ sent, total, outputs }) {
+      progress ??= openProgress('sample', total, isLive);
+      progress.show(sent, `sent, ${outputs} outputs seen`);
+    },
   });
+  progress?.end();
   for (const failure of failures) note(`check failed: ${failure}`);
   if (!flags.json) for (const line of summaryPanel(summary, failures)) printLine(line);
   if (flags.json) printJson(summary);
