@@ -77,21 +77,24 @@ export async function connect(
   options: CosmosStoreOptions,
 ): Promise<Connection> {
   const client = await openClient(address);
+  const clock = options.clock ?? realClock;
   const databaseId = options.database ?? 'convoys';
-  const containerId = options.container ?? 'convoys';
-  const windowsId = options.windowsContainer ?? 'windows';
+  const convoys = {
+    databaseId,
+    containerId: options.container ?? 'convoys',
+    definition: convoysContainer,
+  };
+  const windows = {
+    databaseId,
+    containerId: options.windowsContainer ?? 'windows',
+    definition: windowsContainer,
+  };
   try {
-    const container = await openContainer(client, {
-      databaseId,
-      containerId,
-      definition: convoysContainer,
+    const container = await within(clock, queryMsMax, async () => {
+      await openContainer(client, windows);
+      return openContainer(client, convoys);
     });
-    await openContainer(client, {
-      databaseId,
-      containerId: windowsId,
-      definition: windowsContainer,
-    });
-    return new CosmosConnection({ client, container, clock: options.clock ?? realClock });
+    return new CosmosConnection({ client, container, clock });
   } catch (error) {
     client.dispose();
     if (error instanceof ConvoyError) throw error;
@@ -161,19 +164,18 @@ class CosmosConnection implements Connection {
 
   async batch(convoyId: string, operations: OperationInput[]): Promise<readonly OperationResult[]> {
     // [Z1] Errors stay as they are: a precondition that failed is an answer, not an error.
-    const deadline = this.#deadline(callMsMax);
     try {
-      const response = await this.#container.items.batch(operations, convoyId, {
-        abortSignal: deadline.signal,
-        contentResponseOnWriteEnabled: false,
-      });
+      const response = await within(this.#clock, callMsMax, (abortSignal) =>
+        this.#container.items.batch(operations, convoyId, {
+          abortSignal,
+          contentResponseOnWriteEnabled: false,
+        }),
+      );
       this.#charge(response.headers?.['x-ms-request-charge']);
       return response.result ?? [];
     } catch (error) {
       this.#requestUnits += chargeOf(error);
       throw error;
-    } finally {
-      deadline.cancel();
     }
   }
 
@@ -259,25 +261,35 @@ class CosmosConnection implements Connection {
     withinMs: number,
     work: (abortSignal: AbortSignal) => Promise<Answer>,
   ): Promise<Answer> {
-    const deadline = this.#deadline(withinMs);
     try {
-      return await work(deadline.signal);
+      return await within(this.#clock, withinMs, work);
     } catch (error) {
       this.#requestUnits += chargeOf(error);
       throw storeError(error, doing);
-    } finally {
-      deadline.cancel();
     }
-  }
-
-  #deadline(withinMs: number): { signal: AbortSignal; cancel(): void } {
-    const controller = new AbortController();
-    const timer = this.#clock.after(withinMs, () => controller.abort());
-    return { signal: controller.signal, cancel: () => timer.cancel() };
   }
 
   #charge(units: unknown): void {
     this.#requestUnits += Number(units) || 0;
+  }
+}
+
+/** [R1] Rejects when the work takes longer, even where the SDK does not look at the signal. */
+async function within<Answer>(
+  clock: Clock,
+  withinMs: number,
+  work: (abortSignal: AbortSignal) => Promise<Answer>,
+): Promise<Answer> {
+  const controller = new AbortController();
+  const late = Promise.withResolvers<never>();
+  const timer = clock.after(withinMs, () => {
+    late.reject(new StoreUnavailable(`Cosmos DB did not answer within ${withinMs} ms`));
+    controller.abort();
+  });
+  try {
+    return await Promise.race([work(controller.signal), late.promise]);
+  } finally {
+    timer.cancel();
   }
 }
 

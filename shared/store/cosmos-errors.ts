@@ -41,9 +41,6 @@ export function codeOf(error: unknown): unknown {
 /** Translates whatever the SDK threw; `doing` names the method of the port. */
 export function storeError(error: unknown, doing: string): StoreUnavailable | StoreRefused {
   if (error instanceof StoreUnavailable || error instanceof StoreRefused) return error;
-  if (error instanceof TypeError || error instanceof RangeError) {
-    return new StoreRefused(400, `${doing}: not expressible as a request`, { cause: error });
-  }
   const { code, substatus, retryAfterInMs } = failureOf(error);
   const text = `Cosmos DB answered ${String(code ?? 'nothing')} to ${doing}`;
   const heals = code === 403 && (substatus === writeForbidden || substatus === accountNotFound);
@@ -91,7 +88,8 @@ export function batchResultOf(
   return { applied: true, etags };
 }
 
-/** A batch of one operation may fail as a whole; nothing of it was applied then. */
+/** A batch that failed as a whole met a precondition somewhere: nothing of it was applied, and the
+ *  first operation (the gate's, in every batch of the protocol) is where its author looks again. */
 export function wholeBatchFailure(error: unknown): BatchResult | undefined {
   const { code, substatus } = failureOf(error);
   if (typeof code !== 'number' || !preconditions.has(code)) return undefined;

@@ -18,7 +18,7 @@ import type { CosmosAddress } from './cosmos-settings.ts';
 import { itemIds, type ConvoyItem } from './items.ts';
 import { assertBatch, assertConvoyId, assertInstants, fieldsToSet } from './limits.ts';
 import { assertLimit, idsUnder, pageOf, restOf, type IdRange } from './paging.ts';
-import { StoreUnavailable } from './store.ts';
+import { StoreRefused, StoreUnavailable } from './store.ts';
 import type { BatchResult, ConvoyStore, GateFilter, StoreOperation, Totals } from './store.ts';
 
 /** The port, and what only this adapter knows. */
@@ -91,9 +91,19 @@ async function sendBatch(
     const results = await connection.batch(convoyId, operations.map(inputOf));
     return batchResultOf(results, operations);
   } catch (error) {
-    const failure = operations.length === 1 ? wholeBatchFailure(error) : undefined;
+    const failure = wholeBatchFailure(error);
     if (failure) return failure;
+    assertJson(operations);
     throw storeError(error, 'batch');
+  }
+}
+
+// Only asked after a failure: the SDK stringifies once already, and tells nothing of why it failed.
+function assertJson(operations: StoreOperation[]): void {
+  try {
+    JSON.stringify(operations);
+  } catch (cause) {
+    throw new StoreRefused(400, 'an item that is not JSON (a bigint or a cycle)', { cause });
   }
 }
 
