@@ -169,11 +169,10 @@ function decide(task: SdkTask, id: number, nowMs: number): Decision {
   if ('delayAfterAttempt' in action) {
     const options = task.parent?.retryOptions;
     const delay = options ? retryDelayMs(options, action.delayAfterAttempt) : 0;
-    return { kind: 'timer', id, fireAt: nowMs + delay, isCancelled: false };
+    return { kind: 'timer', id, fireAt: validTime(nowMs + delay), isCancelled: false };
   }
   if (kind === 'timer') {
-    const fireAt = action.fireAt?.getTime() ?? Number.NaN;
-    if (Number.isNaN(fireAt)) throw hubFault('HUB_PROTOCOL', 'a timer without a valid time');
+    const fireAt = validTime(action.fireAt?.getTime() ?? Number.NaN);
     return { kind, id, fireAt, isCancelled: isCancelled(task) };
   }
   const name = action.functionName ?? '';
@@ -181,6 +180,13 @@ function decide(task: SdkTask, id: number, nowMs: number): Decision {
   const input = JSON.stringify(action.input ?? null);
   const { instanceId = '', version = '' } = action;
   return { kind, id, name, input, instanceId: instanceId ?? '', version: version ?? '' };
+}
+
+const instantMsMax = 8.64e15;
+
+function validTime(atMs: number): number {
+  if (Math.abs(atMs) <= instantMsMax) return Math.ceil(atMs);
+  throw hubFault('HUB_PROTOCOL', 'a timer without a valid time');
 }
 
 /** Text that the activity trigger gets. Azure turns booleans into "True"/"False" on the way

@@ -91,9 +91,17 @@ async function attempt(runner: FunctionRunner, name: string, text: string): Prom
     const message = textOf(error);
     const at = message.indexOf(outOfProcessLabel);
     // No label: the worker itself broke; what it tracked so far proves nothing.
-    if (at < 0) return { state: {}, thrown: message, seen: undefined };
-    const state = JSON.parse(message.slice(at + outOfProcessLabel.length)) as SdkState;
+    const state = at < 0 ? undefined : stateFrom(message.slice(at + outOfProcessLabel.length));
+    if (!state) return { state: {}, thrown: message, seen: undefined };
     return { state, thrown: state.error ?? '', seen };
+  }
+}
+
+function stateFrom(text: string): SdkState | undefined {
+  try {
+    return JSON.parse(text) as SdkState;
+  } catch {
+    return undefined;
   }
 }
 

@@ -131,8 +131,10 @@ const concurrentOrchestratorsDefault = 64;
 const concurrentActivitiesDefault = 20;
 
 export function openHub(options: HubOptions): Hub {
-  const storage = new HubStorage(options.file);
   const quietWaiters: (() => void)[] = [];
+  const storage = new HubStorage(options.file, () => {
+    if (quietWaiters.length > 0) setImmediate(parts.settled);
+  });
   const parts: HubParts = {
     storage,
     runner: options.runner,

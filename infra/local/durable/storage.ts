@@ -133,8 +133,11 @@ export class HubStorage {
   #queue: Waiting[] = [];
   #flushAt: NodeJS.Immediate | undefined;
   #sequence: number;
+  readonly #onFlushed: () => void;
 
-  constructor(file: string) {
+  /** `onFlushed` is called with each group, before those who waited for it go on. */
+  constructor(file: string, onFlushed: () => void = () => {}) {
+    this.#onFlushed = onFlushed;
     try {
       this.#db = new DatabaseSync(file);
       // Exclusive before WAL: no shared memory file, and a second process gets SQLITE_BUSY (S3).
@@ -163,6 +166,7 @@ export class HubStorage {
 
   #flush(): void {
     this.#flushAt = undefined;
+    this.#onFlushed();
     const group = this.#queue;
     this.#queue = [];
     const settled: (() => void)[] = [];
