@@ -64,6 +64,7 @@ export function listenToSessions(options: ListenerOptions, trigger: QueueTrigger
   const { settings, clock, say } = options;
   const pool = createClientPool(() => openClient(options.connection, settings));
   const stopping = new AbortController();
+  const leave = createLeave();
   const holds = new Set<Hold>();
   const slots = settings.maxConcurrentSessions;
   const permits = createPermits(Math.min(slots, 2 * availableParallelism())); // [L1]
@@ -74,13 +75,18 @@ export function listenToSessions(options: ListenerOptions, trigger: QueueTrigger
     const seat = pool.take();
     const startedAt = performance.now();
     try {
-      if (stopping.signal.aborted) throw new Error('the host stops');
-      const receiver = await seat.client.acceptNextSession(trigger.queue, {
+      if (stopping.signal.aborted) return undefined;
+      // the client ignores an abort signal while its attach is pending: leave it behind instead
+      const accepting = seat.client.acceptNextSession(trigger.queue, {
         maxAutoLockRenewalDurationInMs: 0, // our own renewal, by our clock
         skipParsingBodyAsJson: true,
         skipConvertingDate: true,
-        abortSignal: stopping.signal,
       });
+      const receiver = await leave.orResult(accepting);
+      if (!receiver) {
+        void accepting.then((late) => late.close()).catch(() => {});
+        return undefined; // its waiter at the broker goes with the connection
+      }
       fault.clear();
       return [receiver, seat];
     } catch (error) {
@@ -115,6 +121,7 @@ export function listenToSessions(options: ListenerOptions, trigger: QueueTrigger
     async stop() {
       stopping.abort();
       permits.open();
+      leave.now();
       for (const hold of holds) hold.stop();
       await Promise.all(running);
       await pool.close();
@@ -191,6 +198,21 @@ function createSettleGate(): (outcome: string, settle: () => Promise<void>) => P
   };
 }
 
+/** Lets waits end early. No `Promise.race` with one promise of a long life: that one would keep a
+ *  reaction for every accept there ever was. */
+function createLeave(): { orResult<T>(work: Promise<T>): Promise<T | undefined>; now(): void } {
+  const leavers = new Set<() => void>();
+  return {
+    orResult: (work) =>
+      new Promise((resolve, reject) => {
+        const onLeave = (): void => resolve(undefined);
+        leavers.add(onLeave);
+        work.then(resolve, reject).finally(() => leavers.delete(onLeave));
+      }),
+    now: () => leavers.forEach((onLeave) => onLeave()),
+  };
+}
+
 interface Permits {
   take(): Promise<void>;
   give(): void;
@@ -238,7 +260,7 @@ function createFaultLog(options: ListenerOptions, queue: string): FaultLog {
         backOffMs = 0;
         return 0; // no session was free: the normal end of a long poll
       }
-      const text = codeOf(error).replace(/ ?(TrackingId|SystemTracker|Timestamp):.*$/s, '');
+      const text = faultText(error);
       const cause = code ?? text;
       if (cause !== said) {
         said = cause;
@@ -257,6 +279,12 @@ function createFaultLog(options: ListenerOptions, queue: string): FaultLog {
       said = '';
     },
   };
+}
+
+/** Without the broker's tracking tail; the client has no text for a connection that goes away. */
+function faultText(error: unknown): string {
+  const text = codeOf(error).replace(/ ?(TrackingId|SystemTracker|Timestamp):.*$/s, '');
+  return text === 'Unknown error encountered.' ? 'the connection was lost' : text;
 }
 
 /** Waiting helps little: no such queue, wrong key, wrong kind of queue. */

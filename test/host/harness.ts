@@ -1,0 +1,133 @@
+// Fixture apps, a broker and a host in one process; handlers of the `bus` fixture are driven by
+// the test through a global, because the app is loaded by path as Azure does.
+import { fileURLToPath } from 'node:url';
+import { ServiceBusClient, type ServiceBusMessage } from '@azure/service-bus';
+import { startBroker, type Broker } from '../../infra/local/broker/broker.ts';
+import { startHost, type FunctionsHost, type HostOptions } from '../../infra/local/host/host.ts';
+
+export const fixture = (name: string): string =>
+  fileURLToPath(new URL(`./fixtures/${name}`, import.meta.url));
+
+export interface Seen {
+  name: string;
+  body: unknown;
+  triggerMetadata: Record<string, unknown>;
+}
+
+export interface TestBus {
+  seen: Seen[];
+  handle: (one: Seen) => Promise<void>;
+  /** Resolves when the predicate holds; looked at after each handler call and each return. */
+  until(isMet: () => boolean): Promise<void>;
+  /** What a handler does, besides being seen. */
+  act: (one: Seen) => Promise<void> | void;
+}
+
+export function createBus(): TestBus {
+  let waiting: { isMet: () => boolean; resolve: () => void }[] = [];
+  const look = (): void => {
+    const met = waiting.filter(({ isMet }) => isMet());
+    waiting = waiting.filter((one) => !met.includes(one));
+    met.forEach(({ resolve }) => resolve());
+  };
+  const bus: TestBus = {
+    seen: [],
+    act: () => {},
+    async handle(one) {
+      look();
+      try {
+        await bus.act(one);
+      } finally {
+        queueMicrotask(look);
+      }
+    },
+    until: (isMet) =>
+      new Promise((resolve) => {
+        waiting.push({ isMet, resolve });
+        look();
+      }),
+  };
+  (globalThis as { testBus?: TestBus }).testBus = bus;
+  return bus;
+}
+
+/** The text of a body as the handler got it. */
+export const bodyText = (one: Seen): string =>
+  one.body instanceof Uint8Array ? Buffer.from(one.body).toString() : String(one.body);
+
+export interface BusStack {
+  bus: TestBus;
+  broker: Broker;
+  host: FunctionsHost;
+  lines: string[];
+  send(queue: string, messages: ServiceBusMessage[]): Promise<void>;
+  close(): Promise<void>;
+}
+
+export const queues = {
+  orders: { requiresSession: true, lockDurationSeconds: 30 },
+  plain: { requiresSession: false, lockDurationSeconds: 30 },
+};
+
+/** A broker in memory and a host on the `bus` fixture; `serviceBus` overrides host.json. */
+export async function openBusStack(
+  serviceBus: Record<string, string> = {},
+  options: Partial<HostOptions> & { lockDurationSeconds?: number } = {},
+): Promise<BusStack> {
+  const broker = await openBroker(options.lockDurationSeconds);
+  const bus = createBus();
+  const lines: string[] = [];
+  const host = await startHost({
+    appDir: fixture('bus'),
+    port: 0,
+    dataDir: ':memory:',
+    log: (line) => lines.push(line),
+    settings: { BusConnection: broker.connectionString, ...overrides(serviceBus) },
+    ...options,
+  });
+  const client = new ServiceBusClient(broker.connectionString);
+  return {
+    bus,
+    broker,
+    host,
+    lines,
+    send: (queue, messages) => sendAll(client, queue, messages),
+    async close() {
+      await host.close();
+      await client.close();
+      await broker.close();
+    },
+  };
+}
+
+export function openBroker(
+  lockDurationSeconds = 30,
+  at: { file: string; port: number } = { file: ':memory:', port: 0 },
+): Promise<Broker> {
+  const shared = { maxDeliveryCount: 3, deadLetterOnExpiration: false, lockDurationSeconds };
+  const config = {
+    queues: [
+      { name: 'orders', properties: { ...shared, requiresSession: true } },
+      { name: 'plain', properties: { ...shared, requiresSession: false } },
+    ],
+  };
+  return startBroker({ config, ...at });
+}
+
+export const overrides = (serviceBus: Record<string, string>): Record<string, string> =>
+  Object.fromEntries(
+    Object.entries(serviceBus).map(([key, value]) => [
+      `AzureFunctionsJobHost__extensions__serviceBus__${key}`,
+      value,
+    ]),
+  );
+
+export async function sendAll(
+  client: ServiceBusClient,
+  queue: string,
+  messages: ServiceBusMessage[],
+): Promise<void> {
+  const sender = client.createSender(queue);
+  await sender.sendMessages(messages);
+  await sender.close();
+}
