@@ -1,0 +1,332 @@
+// A local Azure Cosmos DB (API for NoSQL) over plain HTTP and SQLite.
+//
+// Owns:    sockets, bodies, headers, authentication, faults of tests, usage counts, the expiry sweep.
+// Leaves:  what requests mean to routes.ts, what is stored to storage.ts.
+//
+// Invariants:
+//   1. It listens on loopback only.
+//   2. Whatever arrives is answered or its socket closed: no request ends the process.
+//   3. A write is answered only after its commit; a process killed at any moment has lost nothing that
+//      was answered, and holds no half of a batch.
+
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { randomUUID } from 'node:crypto';
+
+import { realClock, type Clock, type Timer } from '../../../shared/clock.ts';
+import { assertSigned, emulatorKey } from './auth.ts';
+import { minimumCharge } from './charge.ts';
+import { badRequest, codeWord, CosmosError, tooLarge } from './errors.ts';
+import { CosmosFault, type CosmosIntercept, type CosmosRequestInfo } from './intercept.ts';
+import { purgeExpired } from './items.ts';
+import { segmentsOf, type Reply, type Request } from './request.ts';
+import { resolveAction } from './routes.ts';
+import { Storage } from './storage.ts';
+import { Throttle } from './throttle.ts';
+
+export { CosmosFault, type CosmosIntercept, type CosmosRequestInfo } from './intercept.ts';
+
+export interface CosmosOptions {
+  /** A path, or ':memory:'. */
+  file: string;
+  /** 0 = any free. */
+  port: number;
+  clock?: Clock;
+  /** Base64 master key; without one any signature is accepted. */
+  key?: string;
+  intercept?: CosmosIntercept;
+}
+
+export interface CosmosUsage {
+  requestUnits: number;
+  requests: number;
+  /** Request units by kind of request. */
+  perKind: Record<string, number>;
+}
+
+export interface CosmosServer {
+  port: number;
+  connectionString: string;
+  usage(): CosmosUsage;
+  close(): Promise<void>;
+}
+
+const bodyBytesMax = 4 * 1024 * 1024;
+/** Beyond the limit a body is read to its end, so that the client sees 413, but not for ever. */
+const drainBytesMax = 64 * 1024 * 1024;
+const sweepMs = 5000;
+const sweepItemsMax = 500;
+const closeGraceMs = 1000;
+/** Above Node's 5 s: the client's pooled sockets would be reset otherwise [CO 12.6]. */
+const keepAliveMs = 120_000;
+
+interface Running {
+  storage: Storage;
+  clock: Clock;
+  key: Buffer | undefined;
+  intercept: CosmosIntercept | undefined;
+  throttle: Throttle;
+  usage: CosmosUsage;
+}
+
+function readBody(incoming: IncomingMessage): Promise<Buffer | 'tooLarge'> {
+  return new Promise((resolve, reject) => {
+    const chunks: Buffer[] = [];
+    let bytes = 0;
+    incoming.on('data', (chunk: Buffer) => {
+      bytes += chunk.length;
+      if (bytes <= bodyBytesMax) chunks.push(chunk);
+      else chunks.length = 0;
+      if (bytes > drainBytesMax) incoming.destroy();
+    });
+    incoming.on('end', () => {
+      if (bytes > bodyBytesMax) resolve('tooLarge');
+      else resolve(chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks));
+    });
+    incoming.on('error', reject);
+    incoming.on('close', () => {
+      if (!incoming.complete) reject(new Error('the client left'));
+    });
+  });
+}
+
+function endpointOf(incoming: IncomingMessage): string {
+  const host = incoming.headers.host ?? '';
+  const isPlain = /^[A-Za-z0-9.:[\]-]{1,255}$/.test(host);
+  return `http://${isPlain ? host : `localhost:${incoming.socket.localPort}`}/`;
+}
+
+function parseBody(bytes: Buffer): unknown {
+  if (bytes.length === 0) return undefined;
+  try {
+    return JSON.parse(bytes.toString()) as unknown;
+  } catch {
+    throw badRequest('The request body is not valid JSON.');
+  }
+}
+
+function requestOf(incoming: IncomingMessage, body: Buffer, running: Running): Request {
+  const method = incoming.method ?? '';
+  const segments = segmentsOf(incoming.url ?? '');
+  const { headers } = incoming;
+  if (running.key) {
+    const date = headers['x-ms-date'];
+    const signed = {
+      method,
+      segments,
+      date: typeof date === 'string' ? date : headers.date,
+      authorization: headers.authorization,
+    };
+    assertSigned(signed, running.key);
+  }
+  return {
+    method,
+    segments,
+    headers,
+    body: parseBody(body),
+    bodyBytes: body.length,
+    nowMs: running.clock.now(),
+    endpoint: endpointOf(incoming),
+  };
+}
+
+function errorReply(error: unknown): Reply {
+  if (error instanceof CosmosFault) {
+    const retryAfterMs = error.retryAfterMs;
+    const options = retryAfterMs === undefined ? {} : { retryAfterMs };
+    return errorReply(new CosmosError(error.status, error.message, options));
+  }
+  if (!(error instanceof CosmosError)) {
+    return errorReply(new CosmosError(500, `The local server failed: ${String(error)}`));
+  }
+  const headers: string[] = [];
+  if (error.substatus !== undefined) headers.push('x-ms-substatus', String(error.substatus));
+  if (error.retryAfterMs !== undefined) {
+    headers.push('x-ms-retry-after-ms', String(error.retryAfterMs));
+  }
+  const text = JSON.stringify({ code: codeWord(error.status), message: error.message });
+  return { status: error.status, charge: minimumCharge, headers, text };
+}
+
+async function runAction(running: Running, request: Request): Promise<[Reply, CosmosRequestInfo]> {
+  const { storage, intercept, throttle } = running;
+  const action = resolveAction(storage, request);
+  const { info } = action;
+  let reply: Reply;
+  try {
+    if (intercept?.before) await intercept.before(info);
+    throttle.admit(info, storage, request.nowMs);
+    reply = await action.run();
+  } catch (error) {
+    if (error instanceof CosmosFault && error.isReset) throw error;
+    reply = errorReply(error);
+  }
+  if (reply.status !== 429) throttle.charge(info, storage, reply.charge);
+  if (intercept?.after) await intercept.after(info, reply.status);
+  return [reply, info];
+}
+
+function count(usage: CosmosUsage, kind: string, charge: number): void {
+  usage.requests++;
+  usage.requestUnits += charge;
+  usage.perKind[kind] = (usage.perKind[kind] ?? 0) + charge;
+}
+
+function send(outgoing: ServerResponse, reply: Reply, running: Running, info?: CosmosRequestInfo) {
+  const { storage } = running;
+  const lsn = String(storage.lsn);
+  const isEmpty = reply.text === undefined || reply.status === 304 || reply.status === 204;
+  const text = isEmpty ? '' : (reply.text ?? '');
+  const headers = [
+    'content-type',
+    'application/json',
+    'x-ms-activity-id',
+    randomUUID(),
+    'x-ms-request-charge',
+    String(Math.round(reply.charge * 100) / 100),
+    'x-ms-session-token',
+    `0:-1#${lsn}`,
+    'lsn',
+    lsn,
+    'x-ms-gatewayversion',
+    '2.0.0',
+    'x-ms-schemaversion',
+    '1.19',
+    'x-ms-resource-quota',
+    'documentSize=1024;documentsSize=1073741824;collectionSize=1073741824;',
+  ];
+  if (reply.etag !== undefined) headers.push('etag', reply.etag);
+  if (reply.headers) headers.push(...reply.headers);
+  if (info?.container !== undefined && info.database !== undefined) {
+    const path = encodeURI(`dbs/${info.database}/colls/${info.container}`);
+    headers.push('x-ms-alt-content-path', path);
+    const rid = storage.container(info.database, info.container)?.rid;
+    if (rid !== undefined) headers.push('x-ms-content-path', rid);
+  }
+  if (reply.status !== 304 && reply.status !== 204) {
+    headers.push('content-length', String(Buffer.byteLength(text)));
+  }
+  outgoing.writeHead(reply.status, headers);
+  outgoing.end(text);
+}
+
+async function answer(
+  incoming: IncomingMessage,
+  outgoing: ServerResponse,
+  running: Running,
+): Promise<void> {
+  let reply: Reply;
+  let info: CosmosRequestInfo | undefined;
+  try {
+    const body = await readBody(incoming);
+    if (body === 'tooLarge') throw tooLarge();
+    [reply, info] = await runAction(running, requestOf(incoming, body, running));
+  } catch (error) {
+    const isReset = error instanceof CosmosFault && error.isReset;
+    if (isReset || !incoming.complete || incoming.socket.destroyed) {
+      incoming.socket.destroy();
+      return;
+    }
+    reply = errorReply(error);
+  }
+  count(running.usage, info?.kind ?? 'other', reply.charge);
+  if (!outgoing.destroyed) send(outgoing, reply, running, info);
+}
+
+function createHttpServer(running: Running): Server {
+  const server = createServer({ maxHeaderSize: 64 * 1024 }, (incoming, outgoing) => {
+    outgoing.on('error', () => {});
+    answer(incoming, outgoing, running).catch(() => outgoing.destroy());
+  });
+  server.keepAliveTimeout = keepAliveMs;
+  server.headersTimeout = keepAliveMs + 5000;
+  server.on('clientError', (_, socket) => {
+    if (socket.writable) socket.end('HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n');
+    else socket.destroy();
+  });
+  return server;
+}
+
+function listen(server: Server, host: string, port: number): Promise<number> {
+  return new Promise((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(port, host, () => {
+      server.off('error', reject);
+      const address = server.address();
+      resolve(address !== null && typeof address === 'object' ? address.port : port);
+    });
+  });
+}
+
+/** Deletes what has expired, a bounded number at a time; readers never see it anyway. */
+function sweep(running: Running): Timer {
+  const { storage, clock } = running;
+  let timer: Timer;
+  const purge = (): void => {
+    for (const container of storage.openContainers()) {
+      const place = { storage, container, nowMs: clock.now() };
+      purgeExpired(place, sweepItemsMax);
+    }
+  };
+  const arm = (): void => {
+    timer = clock.after(sweepMs, () => {
+      storage.write(purge).catch(() => {});
+      arm();
+    });
+  };
+  arm();
+  return { cancel: () => timer.cancel() };
+}
+
+function closeServer(server: Server): Promise<void> {
+  return new Promise((resolve) => {
+    const timer = realClock.after(closeGraceMs, () => server.closeAllConnections());
+    server.close(() => {
+      timer.cancel();
+      resolve();
+    });
+    server.closeIdleConnections();
+  });
+}
+
+/** Starts a server; a busy port rejects with `code` 'EADDRINUSE' and `port`. */
+export async function startCosmos(options: CosmosOptions): Promise<CosmosServer> {
+  const { file, clock = realClock, key, intercept } = options;
+  const storage = new Storage(file);
+  const running: Running = {
+    storage,
+    clock,
+    key: key === undefined ? undefined : Buffer.from(key, 'base64'),
+    intercept,
+    throttle: new Throttle(),
+    usage: { requestUnits: 0, requests: 0, perKind: {} },
+  };
+  const server = createHttpServer(running);
+  let port: number;
+  try {
+    port = await listen(server, '127.0.0.1', options.port);
+  } catch (error) {
+    storage.close();
+    throw Object.assign(error instanceof Error ? error : new Error(String(error)), {
+      port: options.port,
+    });
+  }
+  // `localhost` may mean ::1 first: take it too, and where another program has it, name 127.0.0.1.
+  const sixth = createHttpServer(running);
+  const hasSixth = await listen(sixth, '::1', port).then(
+    () => true,
+    (error: NodeJS.ErrnoException) => error.code !== 'EADDRINUSE',
+  );
+  const timer = sweep(running);
+  const host = hasSixth ? 'localhost' : '127.0.0.1';
+  const close = async (): Promise<void> => {
+    timer.cancel();
+    await Promise.all([closeServer(server), closeServer(sixth)]);
+    storage.close();
+  };
+  return {
+    port,
+    connectionString: `AccountEndpoint=http://${host}:${port}/;AccountKey=${key ?? emulatorKey};`,
+    usage: () => ({ ...running.usage, perKind: { ...running.usage.perKind } }),
+    close,
+  };
+}
