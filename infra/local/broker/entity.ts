@@ -13,49 +13,16 @@
 //   E5. The delivery that makes the count reach the maximum dead-letters the message, once.
 //   E6. Deferred messages do not expire; locked ones expire when they return [SB 12.3].
 import { refusals } from './conditions.ts';
+import type { QueueProperties } from './config.ts';
 import { Deadlines } from './deadlines.ts';
+import { DuplicateWindow } from './duplicates.ts';
+import type { EntityOptions, EntityPort, Prepared } from './entity-port.ts';
 import { Lane } from './lane.ts';
 import type { Entry, Holder, Locked } from './lane.ts';
 import { deadLetterProperties } from './message.ts';
 import type { ParsedMessage, Property } from './message.ts';
-import { DuplicateWindow } from './duplicates.ts';
+import { Schedule } from './schedule.ts';
 import { Sessions } from './session.ts';
-import type { QueueProperties } from './config.ts';
-
-/** What must be made durable. */
-export type Change =
-  | { kind: 'add'; queue: string; entry: Entry; message: ParsedMessage }
-  | { kind: 'update'; queue: string; entry: Entry; properties?: readonly Property[] }
-  | { kind: 'remove'; id: number }
-  | { kind: 'sequence'; queue: string; sequence: number }
-  | { kind: 'seen'; queue: string; messageId: string; expiresAt: number }
-  | { kind: 'forget'; queue: string; until: number };
-
-/** What a queue asks of its surroundings. */
-export interface EntityPort {
-  record(change: Change): void;
-  /** A lane has something to deliver and somebody may want it. */
-  wake(lane: Lane): void;
-  /** Something falls due at this instant: `tick` must be called then. */
-  due(at: number): void;
-  /** The lock of a session ran out while held. */
-  sessionLost(lane: Lane, holder: Holder): void;
-  nextId(): number;
-}
-
-export interface EntityOptions {
-  path: string;
-  properties: QueueProperties;
-  port: EntityPort;
-  /** Where dead letters go; absent on a dead-letter queue itself, which never dead-letters [SB 10.5]. */
-  deadLetters?: Entity;
-}
-
-export interface Prepared {
-  entries: Entry[];
-  /** One number per message, in order; a duplicate shows 0. */
-  sequences: number[];
-}
 
 export class Entity {
   readonly path: string;
@@ -71,8 +38,7 @@ export class Entity {
   private readonly lockMs: number;
   private nextToken = 1;
   private readonly duplicates: DuplicateWindow | undefined;
-  private readonly scheduled = new Map<number, Entry>();
-  private readonly schedule: Deadlines<Entry>;
+  readonly schedule = new Schedule();
   private readonly expiry: Deadlines<Entry>;
 
   constructor(options: EntityOptions) {
@@ -85,7 +51,6 @@ export class Entity {
       hasMessage: (lane, now) => this.head(lane, now) !== undefined,
       due: (at) => this.port.due(at),
     });
-    this.schedule = new Deadlines((entry, at) => entry.scheduledAt === at);
     this.expiry = new Deadlines((entry, at) => entry.place === 'ready' && entry.expiresAt === at);
     const windowSeconds = options.properties.duplicateDetectionSeconds;
     if (windowSeconds !== undefined) this.duplicates = new DuplicateWindow(windowSeconds * 1000);
@@ -161,8 +126,7 @@ export class Entity {
       } else {
         entry.place = 'scheduled';
         this.counts.scheduled++;
-        this.scheduled.set(entry.sequence, entry);
-        this.schedule.add(entry.scheduledAt, entry);
+        this.schedule.add(entry, entry.scheduledAt);
         this.port.due(entry.scheduledAt);
       }
     }
@@ -380,21 +344,16 @@ export class Entity {
   /** [SB 12.2] Deletes scheduled messages by their numbers, all or none. */
   cancelScheduled(sequences: readonly number[]): void {
     const entries = sequences.map((sequence) => {
-      const entry = this.scheduled.get(sequence);
+      const entry = this.schedule.find(sequence);
       if (!entry) throw refusals.messageNotFound();
       return entry;
     });
     for (const entry of entries) {
-      if (!this.scheduled.delete(entry.sequence)) continue;
+      if (!this.schedule.remove(entry)) continue;
       this.counts.scheduled--;
-      entry.scheduledAt = null;
       entry.place = 'gone';
       this.port.record({ kind: 'remove', id: entry.id });
     }
-  }
-
-  scheduledOf(sessionId: string | null): Entry[] {
-    return [...this.scheduled.values()].filter((entry) => entry.sessionId === sessionId);
   }
 
   /** Does what has fallen due; returns when the next thing does. */
@@ -418,9 +377,7 @@ export class Entity {
 
   /** [SB 12.1] Activation appends: a new number and a new enqueued time. */
   private activate(entry: Entry, now: number): void {
-    this.scheduled.delete(entry.sequence);
     this.counts.scheduled--;
-    entry.scheduledAt = null;
     entry.sequence = ++this.lastSequence;
     entry.enqueuedAt = now;
     entry.expiresAt = entry.ttlMs === null ? Infinity : now + entry.ttlMs;

@@ -18,6 +18,7 @@ import { splitTransfer } from './message.ts';
 import { messageBytesMax } from './namespace.ts';
 import type { BrokerStep, Namespace } from './namespace.ts';
 import { outcomeOf, refuseLink, SenderPort, sessionFilter } from './port.ts';
+import { mechanisms } from './sasl.ts';
 import { answerOperation, answerToken, parseRequest } from './requests.ts';
 import type { Request } from './requests.ts';
 import * as seam from './rhea-seam.ts';
@@ -308,24 +309,6 @@ function splitSafely(bytes: Buffer, format: number): Buffer[] {
   } catch (error) {
     throw refusals.malformed(error instanceof Error ? error.message : String(error));
   }
-}
-
-function mechanisms(key: string): Record<string, () => seam.SaslMechanism> {
-  const anonymous = (): seam.SaslMechanism => ({
-    start() {
-      this.outcome = true;
-      this.username = 'anonymous';
-    },
-  });
-  const plain = (): seam.SaslMechanism => ({
-    start(response) {
-      const [, user, password] = (response?.toString('utf8') ?? '').split('\0');
-      this.outcome = password === key;
-      this.isAuthorized = this.outcome;
-      this.username = user ?? '';
-    },
-  });
-  return { ANONYMOUS: anonymous, PLAIN: plain, MSSBCBS: anonymous };
 }
 
 function createContainer(connections: Connections, key: string): seam.RheaContainer {

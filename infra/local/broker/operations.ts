@@ -179,7 +179,7 @@ function* peekSession(context: RequestContext, sessionId: string, from: number, 
   const entries: Entry[] = lane
     ? [...lane.ready, ...lane.deferred.values(), ...[...lane.locked.values()].map((l) => l.entry)]
     : [];
-  entries.push(...entity.scheduledOf(sessionId));
+  entries.push(...entity.schedule.ofSession(sessionId));
   const wanted = entries
     .filter((entry) => entry.sequence >= from)
     .sort((a, b) => a.sequence - b.sequence)

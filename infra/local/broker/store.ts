@@ -11,7 +11,7 @@
 // Durability: synchronous NORMAL survives the death of the process, not a power cut [SB 20.6].
 import { DatabaseSync } from 'node:sqlite';
 import type { StatementSync } from 'node:sqlite';
-import type { Change } from './entity.ts';
+import type { Change } from './entity-port.ts';
 import type { Entry } from './lane.ts';
 import { withProperties } from './message.ts';
 import type { Content } from './message.ts';
