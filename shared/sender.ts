@@ -21,7 +21,7 @@ import { ConvoyError, reasonOf } from './errors.ts';
 import { assertConvoyName, stamp } from './outgoing.ts';
 import type { OutgoingMessage, StampedMessage } from './outgoing.ts';
 import { openServiceBusClient, serviceBusFault } from './service-bus.ts';
-import type { ServiceBusAddress } from './service-bus.ts';
+import type { ServiceBusAddress, ServiceBusFault } from './service-bus.ts';
 
 export type { OutgoingMessage } from './outgoing.ts';
 
@@ -35,6 +35,8 @@ export interface SenderOptions {
   retryForMs?: number;
   /** The same until the broker has answered once: a wrong address shows early. */
   connectWithinMs?: number;
+  /** How long the first try of a batch may take; each further one has twice as long, to 60 s. */
+  attemptWithinMs?: number;
   /** Queue of a convoy whose definition names another one than itself. */
   queues?: Readonly<Record<string, string>>;
   clock?: Clock;
@@ -67,6 +69,8 @@ const retryForMsDefault = 60_000;
 const firstPauseMs = 100;
 const longestPauseMs = 5_000;
 const batchMessagesMax = 1_000;
+const attemptWithinMsDefault = 5_000;
+const attemptMsMax = 60_000;
 
 /** A sender for one namespace; it connects with the first message. */
 export function createSender(address: ServiceBusAddress, options: SenderOptions = {}): Sender {
@@ -236,21 +240,25 @@ function createWire(address: ServiceBusAddress, options: SenderOptions): Wire {
     return sender;
   }
 
-  async function persistently<T>(queue: string, attempt: (s: ServiceBusSender) => Promise<T>) {
+  async function persistently<T>(queue: string, attempt: Attempt<T>): Promise<T> {
     const startedAt = clock.now();
-    for (let pauseMs = firstPauseMs; ; pauseMs = Math.min(pauseMs * 2, longestPauseMs)) {
+    let pauseMs = firstPauseMs;
+    let attemptMs = options.attemptWithinMs ?? attemptWithinMsDefault;
+    for (;;) {
       if (closed.signal.aborted) throw new ConvoyError('CVY_UNREACHABLE', 'the sender is closed');
       const sender = await senderOf(queue);
       try {
-        const result = await attempt(sender);
+        const result = await within(clock, attemptMs, (signal) => attempt(sender, signal));
         answeredOnce = true;
         return result;
       } catch (error) {
         const limitMs = answeredOnce ? retryForMs : (options.connectWithinMs ?? retryForMs);
         const isLate = clock.now() - startedAt + pauseMs > limitMs;
-        if (serviceBusFault(error) !== 'transient' || isLate) throw refusal(queue, error);
+        if (faultOf(error) !== 'transient' || isLate) throw refusal(queue, error);
         await pause(clock, pauseMs, closed.signal);
       }
+      pauseMs = Math.min(pauseMs * 2, longestPauseMs);
+      attemptMs = Math.min(attemptMs * 2, attemptMsMax);
     }
   }
 
@@ -263,13 +271,46 @@ function createWire(address: ServiceBusAddress, options: SenderOptions): Wire {
       );
       return turn;
     },
-    newBatch: (queue) => persistently(queue, (sender) => sender.createMessageBatch()),
-    transmit: (queue, batch) => persistently(queue, (sender) => sender.sendMessages(batch)),
+    newBatch: (queue) =>
+      persistently(queue, (sender, abortSignal) => sender.createMessageBatch({ abortSignal })),
+    transmit: (queue, batch) =>
+      persistently(queue, (sender, abortSignal) => sender.sendMessages(batch, { abortSignal })),
     async close() {
       closed.abort();
       await (await opening)?.close();
     },
   };
+}
+
+type Attempt<T> = (sender: ServiceBusSender, signal: AbortSignal) => Promise<T>;
+
+/** One try took too long; whether the broker has stored it is not known. */
+class AttemptTooLong extends Error {}
+
+/**
+ * One try with a time limit of its own. The client notices neither that its connection was lost
+ * under a send in flight nor gives up on it before its own 60 s; a try that was stored after all
+ * makes a repeat with the same id, which does no harm.
+ */
+async function within<T>(
+  clock: Clock,
+  limitMs: number,
+  call: (signal: AbortSignal) => Promise<T>,
+): Promise<T> {
+  const limit = new AbortController();
+  const timer = clock.after(limitMs, () => limit.abort());
+  try {
+    return await call(limit.signal);
+  } catch (error) {
+    if (!limit.signal.aborted) throw error;
+    throw new AttemptTooLong(`no answer within ${limitMs} ms`, { cause: error });
+  } finally {
+    timer.cancel();
+  }
+}
+
+function faultOf(error: unknown): ServiceBusFault {
+  return error instanceof AttemptTooLong ? 'transient' : serviceBusFault(error);
 }
 
 /** Waits and keeps the process alive meanwhile: with the broker away nothing else would. */
@@ -285,7 +326,7 @@ async function pause(clock: Clock, pauseMs: number, signal: AbortSignal): Promis
 /** What the sender of the message is told when the broker will not have it. */
 function refusal(queue: string, error: unknown): ConvoyError {
   const because = { cause: error };
-  switch (serviceBusFault(error)) {
+  switch (faultOf(error)) {
     case 'notFound':
       return new ConvoyError('CVY_CONVOY_UNKNOWN', `there is no queue ${queue}`, because);
     case 'tooLarge':
