@@ -1,4 +1,5 @@
-// The HTTP API and the board: registers the routes of operator/routes.ts, hands them what the app has.
+// The HTTP API and the board: registers the routes of operator/routes.ts and hands them what the
+// app has.
 //
 // Auth level `function` on everything but the board, which holds no data (CONTRACT §5).
 import { type InvocationContext, app } from '@azure/functions';

@@ -1,5 +1,4 @@
 // Whether the things Convoy stands on answer, and how fast.
-import type { ServiceBusReceiver } from '@azure/service-bus';
 import { isoInstant, sleep } from '../../shared/clock.ts';
 import type { Clock } from '../../shared/clock.ts';
 import { ConvoyError } from '../../shared/errors.ts';
@@ -9,6 +8,9 @@ import type { HealthDeps } from './deps.ts';
 import { problemOf } from './problem.ts';
 import { assertParameters } from './request.ts';
 import type { Call } from './request.ts';
+
+type Client = Awaited<ReturnType<typeof openServiceBusClient>>;
+type Receiver = ReturnType<Client['createReceiver']>;
 
 const waitMsMax = 5_000;
 
@@ -48,8 +50,8 @@ async function probe(clock: Clock, name: string, check: () => Promise<void>) {
  * needs no session [SB 11]. The client is kept; a lost connection is opened again by the next ping.
  */
 export function createServiceBusPing(address: () => ServiceBusAddress, queue: string) {
-  let opening: Promise<ServiceBusReceiver> | undefined;
-  const open = async (): Promise<ServiceBusReceiver> => {
+  let opening: Promise<Receiver> | undefined;
+  const open = async (): Promise<Receiver> => {
     const retryOptions = { maxRetries: 0, timeoutInMs: waitMsMax };
     const client = await openServiceBusClient(address(), { retryOptions });
     return client.createReceiver(queue);
@@ -68,7 +70,7 @@ export function createServiceBusPing(address: () => ServiceBusAddress, queue: st
 }
 
 /** What cannot be opened or closed any more needs no second report. */
-async function closeQuietly(opening: Promise<ServiceBusReceiver>): Promise<void> {
+async function closeQuietly(opening: Promise<Receiver>): Promise<void> {
   try {
     await (await opening).close();
   } catch {

@@ -49,8 +49,12 @@ export const boardPage = `<!doctype html>
   <section id="list-view">
     <form id="filters" class="bar">
       <label>Convoy<input name="convoy" pattern="[a-z][a-z0-9-]{0,29}" placeholder="any"></label>
-      <label>Phase or hold<select name="status"><option value="">any</option>${options(stations)}</select></label>
-      <label class="tick"><input type="checkbox" name="backlog" value="true">with backlog only</label>
+      <label>Phase or hold
+        <select name="status"><option value="">any</option>${options(stations)}</select>
+      </label>
+      <label class="tick">
+        <input type="checkbox" name="backlog" value="true">with backlog only
+      </label>
     </form>
     <div id="list"></div>
   </section>
@@ -58,7 +62,9 @@ export const boardPage = `<!doctype html>
     <p><a href="#/" data-focus="back">← all keys</a></p>
     <div id="facts"></div>
     <div class="head"><h2>Messages</h2>
-      <label>Outcome<select id="outcome"><option value="">all</option>${options(outcomes)}</select></label>
+      <label>Outcome
+        <select id="outcome"><option value="">all</option>${options(outcomes)}</select>
+      </label>
     </div>
     <div id="messages"></div>
     <h2>Windows</h2>
@@ -71,7 +77,10 @@ export const boardPage = `<!doctype html>
     <label>Reason (recorded)<input name="reason" required maxlength="1000" autofocus></label>
     <label>Who<input name="by" maxlength="200"></label>
     <p id="ask-error" class="stop" role="alert"></p>
-    <div class="buttons"><button type="button" id="ask-cancel">Cancel</button><button>Do it</button></div>
+    <div class="buttons">
+      <button type="button" id="ask-cancel">Cancel</button>
+      <button>Do it</button>
+    </div>
   </form>
 </dialog>
 <script type="module">${boardScript}</script>

@@ -5,8 +5,8 @@
 //
 // R1. Reads may be stale [H14]: gate and progress are of different moments; answers.ts clamps.
 // R2. The head of the inbox is read only where there is a backlog, `readsAtOnce` at a time.
-// R3. Idle keys have no backlog (H6 closes only at cursor = tail), so `backlog=true` asks the active
-//     and the held ones and never walks the idle ones.
+// R3. Idle keys have no backlog (H6 closes only at cursor = tail), so `backlog=true` asks the
+//     active and the held ones and never walks the idle ones.
 import { ConvoyError } from '../../shared/errors.ts';
 import { convoyIdOf, convoyNamePattern } from '../../shared/keys.ts';
 import type { GateItem, ProgressItem } from '../../shared/store/items.ts';
@@ -174,7 +174,7 @@ export async function detailOf({ store, clock }: OperatorDeps, convoy: string, k
   return detailAnswer({ ...facts, repeats, deadLettered: dead.length }, clock.now());
 }
 
-/** `GET …/messages`. Dead-lettered ones have no position: only `outcome=deadLettered` lists them. */
+/** `GET …/messages`. Dead-lettered ones have no position: only their own outcome lists them. */
 export async function listMessages({ store }: OperatorDeps, call: Call) {
   assertParameters(call, ['from', 'outcome', 'limit', 'continuation']);
   const convoy = convoyIn(call);

@@ -86,7 +86,7 @@ describe('GET …/messages', () => {
     expect(body.items[0].remedy).toContain('JSON');
   });
 
-  test('dead-lettered messages are found under their key even when nothing was admitted', async () => {
+  test('dead-lettered messages are found under a key that never admitted any', async () => {
     const world = createWorld();
     const dead = {
       id: itemIds.dead(7),
@@ -164,7 +164,7 @@ describe('GET …/windows', () => {
     });
   });
 
-  test('a window name that the key does not keep gives an empty list, an unknown key 404', async () => {
+  test('a window name the key does not keep gives an empty list, an unknown key 404', async () => {
     const world = createWorld();
     await tell(world, 'A', { outcomes: ['applied'], more: [windowItem('A', start)] });
 

@@ -1,4 +1,4 @@
-// What is deployed is what the app expects: Bicep reads these JSON files, the app reads its own code.
+// What is deployed is what the app expects: Bicep reads JSON files, the app reads its own code.
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { convoys } from '../../functions/convoys/registry.ts';
