@@ -8,7 +8,7 @@
 //   M2. An expired item is absent for every method, and its id can be created again.
 //   M3. Reads are never stale here; a simulation makes them stale through `intercept`.
 import { realClock, type Clock } from '../clock.ts';
-import type { ConvoyItem, GateItem, ProgressItem } from './items.ts';
+import type { ConvoyItem, GateItem, InboxItem, ProgressItem } from './items.ts';
 import { itemIds } from './items.ts';
 import { assertBatch, assertConvoyId, assertInstants, bytesMax, fieldsToSet } from './limits.ts';
 import { assertLimit, idsUnder, pageOf, restOf, type IdRange } from './paging.ts';
@@ -74,8 +74,7 @@ export function createMemoryStore(options: MemoryStoreOptions = {}): ConvoyStore
     readInbox: (id, { from, to, limit }) =>
       inPartition('readInbox', id, () => {
         assertLimit(limit);
-        const range = { from: itemIds.inbox(from), below: `${itemIds.inbox(to)}!` };
-        return items.inRange(id, 'inbox', range).slice(0, limit);
+        return items.inbox(id, { from, to, limit });
       }),
     readOutbox: (id) =>
       inPartition('readOutbox', id, () => items.inRange(id, 'outbox', idsUnder('outbox'))),
@@ -245,6 +244,20 @@ class MemoryItems {
       .filter(([id, stored]) => id >= from && id < below && this.#live(stored))
       .sort(([a], [b]) => (a < b ? -1 : 1))
       .map(([, stored]) => readAs(kind, stored));
+  }
+
+  /** The inbox by position: a drain of a long key must not sort all of its items each time. */
+  inbox(convoyId: string, range: { from: number; to: number; limit: number }): InboxItem[] {
+    const { from, to, limit } = range;
+    const all = { from: itemIds.inbox(from), below: `${itemIds.inbox(to)}!` };
+    const size = this.#partitions.get(convoyId)?.size ?? 0;
+    if (to - from > size) return this.inRange(convoyId, 'inbox', all).slice(0, limit);
+    const found: InboxItem[] = [];
+    for (let position = from; position <= to && found.length < limit; position++) {
+      const item = this.one(convoyId, 'inbox', itemIds.inbox(position));
+      if (item) found.push(item);
+    }
+    return found;
   }
 
   /** Live gates or progress items of all partitions: one per key, under a fixed id. */

@@ -85,7 +85,8 @@ export interface Totals {
   holds: Record<string, number>;
 }
 
-/** Every method rejects with StoreUnavailable or StoreRefused and with nothing else. */
+/** Every method rejects with StoreUnavailable or StoreRefused and with nothing else (but `check`).
+ *  A limit is 1-1000; a list inside one key goes by item id. */
 export interface ConvoyStore {
   readGate(convoyId: string): Promise<Versioned<GateItem> | undefined>;
   readProgress(convoyId: string): Promise<Versioned<ProgressItem> | undefined>;
@@ -123,6 +124,7 @@ export interface ConvoyStore {
   /** How many copies of already admitted messages came for this key. */
   countRepeats(convoyId: string): Promise<number>;
   totals(): Promise<Totals>;
-  /** Rejects when the store cannot be reached or cannot keep H14 (several write regions). */
+  /** Rejects with StoreUnavailable when the store cannot be reached, and with ConvoyError
+   *  CVY_ENVIRONMENT when it cannot keep H14 (several write regions). */
   check(): Promise<void>;
 }

@@ -183,6 +183,18 @@ describe('what a point read makes of an answer', () => {
     expect(scene.account.requests.filter(isItem)).toHaveLength(1);
   });
 
+  test('a failed request costs what its answer says', async () => {
+    const headers = { 'x-ms-request-charge': '0.38' };
+    await using scene = await open(({ path }) =>
+      path.includes('/docs') ? { status: 429, headers } : undefined,
+    );
+    await thrownBy(scene.store.readGate(id));
+    await thrownBy(scene.store.batch(id, two));
+    await thrownBy(scene.store.readOutbox(id));
+
+    expect(scene.store.requestUnits()).toBeCloseTo(3 * 0.38, 5);
+  });
+
   test('an item of another kind under the id is refused', async () => {
     const body = { ...inboxItem(id, 1), id: 'gate', _etag: '"1"' };
     await using scene = await open((asked) => (isItem(asked) ? { status: 200, body } : undefined));
