@@ -171,7 +171,7 @@ class Run {
     const { query } = this.#request;
     if (!query.from) return this.#whole([{ names: {} }]);
     const isWhole = this.#selection.grouping || query.isDistinct;
-    if (isWhole) return this.#whole(this.#scopesOf(this.#found(undefined)));
+    if (isWhole) return this.#whole(this.#scopesOf(this.#found(undefined, true)));
     return this.#stream();
   }
 
@@ -179,7 +179,10 @@ class Run {
     for (const one of found) yield one.scope;
   }
 
-  #statement(resume: Position | undefined): { text: string; values: SQLInputValue[] } {
+  #statement(
+    resume: Position | undefined,
+    isWhole: boolean,
+  ): { text: string; values: SQLInputValue[] } {
     const { container, query, context, nowMs } = this.#request;
     const { order } = this.#selection;
     const key = keyCondition(this.#request);
@@ -205,24 +208,29 @@ class Run {
       conditions.push({ sql: `${sql}${tie === 'ASC' ? '>=' : '<='}?`, values: [bound] });
     }
     const where = conditions.map(({ sql }) => `(${sql})`).join(' AND ');
+    // For a page the bodies are fetched one by one: SQLite then sorts keys only, and only as many items
+    // are read as the page takes. A result computed whole needs no order and every body.
+    const [columns, tail] = isWhole
+      ? ['lsn,pk,id,body', '']
+      : ['lsn,pk,id', `ORDER BY ${terms.join(',')}`];
     return {
-      text: `SELECT lsn,pk,id FROM items_${container.number} WHERE ${where}
-        ORDER BY ${terms.join(',')}`,
+      text: `SELECT ${columns} FROM items_${container.number} WHERE ${where} ${tail}`,
       values: conditions.flatMap(({ values }) => values),
     };
   }
 
   /** What passes FROM, JOIN and WHERE, read lazily; the body of an item only when it is needed. */
-  *#found(resume: Position | undefined): Generator<Found> {
+  *#found(resume: Position | undefined, isWhole = false): Generator<Found> {
     const { storage, container, query } = this.#request;
-    const { text, values } = this.#statement(resume);
     const isValue = !this.#root.isWhole || isValueNeeded(query, this.#root.name);
     const isText = isValue || query.select.kind === 'all';
+    const { text: sql, values } = this.#statement(resume, isWhole && isText);
     const { bodyOf } = container.statements;
     const order = this.#selection.order ?? [];
-    for (const entry of storage.iterate(text, values)) {
+    for (const entry of storage.iterate(sql, values)) {
       this.#loaded++;
-      const body = isText ? String(bodyOf.get(Number(entry['lsn']))?.['body']) : '';
+      const text = entry['body'] ?? (isText && bodyOf.get(Number(entry['lsn']))?.['body']);
+      const body = typeof text === 'string' ? text : '';
       const item: Json = isValue ? (JSON.parse(body) as Json) : {};
       let within = 0;
       for (const bound of this.#root.bind(item)) {
