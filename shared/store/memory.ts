@@ -1,7 +1,7 @@
 // The store in memory, for tests and the simulator: exactly the port, with the semantics of Cosmos.
 //
-// Owns: etags, preconditions, atomicity of a batch, TTL on the clock, limits of bytes. Items live as
-//   JSON text, so nothing is shared with a caller and undefined fields vanish as on the wire.
+// Owns:   etags, preconditions, atomicity of a batch, TTL on the clock, limits of bytes. Items live
+//         as JSON text: nothing is shared with a caller, undefined fields vanish as on the wire.
 // Leaves: what a batch may look like to limits.ts; who calls what, and why, to the engine.
 //
 //   M1. A batch is applied in one step without waiting in between: all of it or nothing.

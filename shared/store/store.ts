@@ -1,9 +1,9 @@
 // The port to Cosmos DB. Two adapters (cosmos.ts, memory.ts) pass one contract suite.
 //
-// Owns nothing of the protocol: it offers point reads, ranges, one atomic batch per logical partition
-// and the few lists that operators and the sweeper ask for. Reads may be stale (H14): callers rely on
-// If-Match, never on freshness. Compare-and-swap is `replace` with `ifMatch`; there is no upsert with
-// If-Match, because Cosmos creates a missing item for it (reference/cosmos.md §4).
+// Owns nothing of the protocol: it offers point reads, ranges, one atomic batch per logical
+// partition and the few lists that operators and the sweeper ask for. Reads may be stale (H14):
+// callers rely on If-Match, never on freshness. Compare-and-swap is `replace` with `ifMatch`; there
+// is no upsert with If-Match: Cosmos creates a missing item for it (reference/cosmos.md §4).
 import type {
   ConvoyItem,
   DeadItem,
@@ -31,11 +31,11 @@ export type StoreOperation =
   | { kind: 'set'; id: string; fields: Record<string, unknown> }
   | { kind: 'delete'; id: string };
 
-/** `status` of the first operation that failed: 404, 409 or 412. Nothing of the batch was applied. */
+/** `status` of the first operation that failed: 404, 409 or 412. Nothing was applied then. */
 export type BatchResult =
   { applied: true; etags: string[] } | { applied: false; failed: number; status: number };
 
-/** The store cannot answer now (429, 408, 503, connection lost): the outcome of a write is unknown. */
+/** The store cannot answer now (429, 408, 503, lost connection): a write's outcome is unknown. */
 export class StoreUnavailable extends Error {
   readonly retryAfterMs: number | undefined;
 
@@ -102,7 +102,7 @@ export interface ConvoyStore {
   /** All operations or none; at most 100. */
   batch(convoyId: string, operations: StoreOperation[]): Promise<BatchResult>;
 
-  /** [H9] Active gates last written in `after < writtenAt <= upTo`, oldest first; asks the index. */
+  /** [H9] Active gates with `after < writtenAt <= upTo`, oldest first; asks the index. */
   gatesUnwritten(range: InstantRange, limit: number): Promise<GateItem[]>;
   /** [H9] Idle gates with `after < dueAt <= upTo`, oldest first; asks the index. */
   gatesDue(range: InstantRange, limit: number): Promise<GateItem[]>;

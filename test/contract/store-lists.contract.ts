@@ -1,7 +1,7 @@
 // Claims about ranges and lists inside one partition.
 import { expect } from 'vitest';
 import type { Page } from '../../shared/store/store.ts';
-import { expectRefused, type Claim } from './store.contract.ts';
+import { expectRefused, type Claim } from './store-claims.ts';
 import {
   create,
   deadItem,

@@ -4,7 +4,7 @@ import { noCounts, type HoldKind } from '../../shared/convoy/state.ts';
 import { convoyIdOf } from '../../shared/keys.ts';
 import type { GateItem } from '../../shared/store/items.ts';
 import type { ConvoyStore, Totals } from '../../shared/store/store.ts';
-import { expectRefused, type Claim } from './store.contract.ts';
+import { expectRefused, type Claim } from './store-claims.ts';
 import { pagesOf } from './store-lists.contract.ts';
 import { create, freshConvoy, gateItem, progressItem } from './store-items.ts';
 

@@ -1,7 +1,7 @@
 // Claims about the life of items [H12]: seconds of `ttl` count from the last write.
 import { expect } from 'vitest';
 import { itemIds } from '../../shared/store/items.ts';
-import type { Claim, StoreTarget } from './store.contract.ts';
+import type { Claim, StoreTarget } from './store-claims.ts';
 import { applyTo, create, freshId, gateItem, inboxItem, seenItem } from './store-items.ts';
 
 const all = { from: 1, to: 100, limit: 100 };

@@ -124,7 +124,7 @@ describe('what a batch makes of an answer', () => {
     expect(await thrownBy(scene.store.batch(id, two))).toMatchObject({ retryAfterMs: 37 });
   });
 
-  test('a connection lost in the middle leaves the outcome unknown, and it was asked once', async () => {
+  test('a batch whose connection is lost has an unknown outcome and was asked once', async () => {
     await using scene = await open((asked) => (isBatch(asked) ? 'reset' : undefined));
 
     expect(await thrownBy(scene.store.batch(id, two))).toBeInstanceOf(StoreUnavailable);

@@ -5,7 +5,8 @@ import { startCosmos, type CosmosServer } from '../../infra/local/cosmos/server.
 import { createCosmosStore, type CosmosStore } from '../../shared/store/cosmos.ts';
 import { StoreUnavailable } from '../../shared/store/store.ts';
 import { create, freshId, gateItem, inboxItem, progressItem } from '../contract/store-items.ts';
-import { storeContract, timedClaims } from '../contract/store.contract.ts';
+import { timedClaims } from '../contract/store-claims.ts';
+import { storeContract } from '../contract/store.contract.ts';
 
 interface Scene extends AsyncDisposable {
   server: CosmosServer;

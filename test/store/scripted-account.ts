@@ -47,7 +47,7 @@ const definitions: Record<string, unknown> = {
   },
 };
 
-/** Starts an account; where `answer` says nothing, containers exist and everything else is absent. */
+/** Starts an account; where `answer` says nothing, containers exist and all else is absent. */
 export async function startAccount(
   answer: (request: ScriptedRequest) => ScriptedAnswer | undefined,
   regions: string[] = ['West Europe'],
