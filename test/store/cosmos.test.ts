@@ -1,3 +1,6 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { virtualClock, type VirtualClock } from '../../shared/clock.ts';
 import { CosmosFault, type CosmosIntercept } from '../../infra/local/cosmos/intercept.ts';
@@ -131,5 +134,29 @@ describe('faults of the server', () => {
     expect(outcome).toBeInstanceOf(StoreUnavailable);
     expect(outcome).toMatchObject({ retryAfterMs: 25 });
     expect(await scene.store.readGate(id)).toBeUndefined();
+  });
+
+  test('the store goes on when the server comes back on its port', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'convoy-store-'));
+    const file = join(folder, 'cosmos.sqlite');
+    const first = await startCosmos({ file, port: 0 });
+    const { port, connectionString } = first;
+    const store = await createCosmosStore({ connectionString });
+    const id = freshId();
+    const [etag = ''] = await create(store, [gateItem(id)]);
+    await first.close();
+    const item = gateItem(id, { tail: 1 });
+    const operations = [{ kind: 'replace' as const, item, ifMatch: etag }];
+    const outcome = await store.batch(id, operations).catch((error: unknown) => error);
+    const second = await startCosmos({ file, port });
+    const again = await store.batch(id, operations);
+    const read = await store.readGate(id);
+    store.close();
+    await second.close();
+    rmSync(folder, { recursive: true });
+
+    expect(outcome).toBeInstanceOf(StoreUnavailable);
+    expect(again).toMatchObject({ applied: true });
+    expect(read?.item.tail).toBe(1);
   });
 });
