@@ -12,6 +12,7 @@
 //   E4. Abandon and lock expiry count a delivery, the release of a session does not [SB 10.2].
 //   E5. The delivery that makes the count reach the maximum dead-letters the message, once.
 //   E6. Deferred messages do not expire; locked ones expire when they return [SB 12.3].
+import assert from 'node:assert';
 import { refusals } from './conditions.ts';
 import type { QueueProperties } from './config.ts';
 import { Deadlines } from './deadlines.ts';
@@ -296,7 +297,7 @@ export class Entity {
   /** [SB 10.5] A new number in the dead-letter queue, the old one kept; no expiry there. */
   private bury(entry: Entry, now: number, properties: readonly Property[]): void {
     const target = this.deadLetters;
-    if (!target) throw new Error('a dead-letter queue has no dead-letter queue');
+    assert.ok(target, 'a dead-letter queue never dead-letters');
     this.counts.active--;
     entry.source ??= this.path;
     entry.sequence = ++target.lastSequence;

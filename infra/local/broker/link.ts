@@ -8,6 +8,7 @@
 //   C2. A drain is answered in the turn it arrives, also when credit is used up [SB 6.3].
 //   C3. An attach is answered once, and never after the peer has gone or its time is up [SB 4.7].
 //   C4. A settlement is answered after its commit; a refused one says why and changes nothing.
+import assert from 'node:assert';
 import { randomBytes } from 'node:crypto';
 import type { Timer } from '../../../shared/clock.ts';
 import { errorOf, refusals } from './conditions.ts';
@@ -83,7 +84,11 @@ export function encodeEntry(
 }
 
 /** Does what a receiver said; throws a Refusal and changes nothing when it cannot. */
-export function applyOutcome(entity: Entity, locked: Locked, outcome: Outcome, now: number): void {
+export function applyOutcome(
+  locked: Locked,
+  outcome: Outcome,
+  { entity, now }: { entity: Entity; now: number },
+): void {
   if (!locked.isLive) throw entity.lockLost();
   switch (outcome.kind) {
     case 'complete':
@@ -260,7 +265,7 @@ export class Consumer {
   private deliver(lane: Lane, entry: Entry): void {
     this.approved = undefined;
     const content = this.namespace.store.read(entry.id);
-    if (!content) throw new Error(`message ${entry.id} has no stored bytes`);
+    assert.ok(content, 'a ready message has stored bytes [E2]');
     this.namespace.usage.countMessage(this.entity.path, entry.size);
     if (this.deletesOnReceive) {
       const bytes = encodeEntry(entry, content);
@@ -294,7 +299,7 @@ export class Consumer {
     this.namespace.usage.count(this.entity.path);
     const make = (): void => {
       try {
-        applyOutcome(this.entity, locked, outcome, this.now());
+        applyOutcome(locked, outcome, { entity: this.entity, now: this.now() });
         this.namespace.commit(answer);
       } catch (error) {
         answer(errorOf(error));

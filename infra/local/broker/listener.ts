@@ -19,8 +19,9 @@ import { messageBytesMax } from './namespace.ts';
 import type { BrokerStep, Namespace } from './namespace.ts';
 import { outcomeOf, refuseLink, SenderPort, sessionFilter } from './port.ts';
 import { mechanisms } from './sasl.ts';
-import { answerOperation, answerToken, parseRequest } from './requests.ts';
-import type { Request } from './requests.ts';
+import { parseRequest } from './request.ts';
+import type { Request } from './request.ts';
+import { answerOperation, answerToken } from './requests.ts';
 import * as seam from './rhea-seam.ts';
 import type { RheaConnection, RheaDelivery, RheaEvent, RheaLink } from './rhea-seam.ts';
 import type { RheaSender, RheaSession } from './rhea-seam.ts';
@@ -53,7 +54,7 @@ class Connections {
   /** Nodes that clients send to; absent: $cbs. */
   private readonly targets = new WeakMap<RheaLink, { entity: Entity; isManagement: boolean }>();
   private readonly receiving = new WeakMap<RheaLink, Receiving>();
-  private readonly byName = new WeakMap<RheaConnection, Map<string, Consumer>>();
+  private readonly links = new WeakMap<RheaConnection, Set<RheaLink>>();
   private readonly replies = new WeakMap<RheaLink, Buffer[]>();
   /** With a test hook the sends of one link wait for each other, so that they keep their order. */
   private readonly tails = new WeakMap<RheaLink, Promise<void>>();
@@ -127,7 +128,7 @@ class Connections {
     const { namespace } = this;
     const consumer = new Consumer({ namespace, entity, port, deletesOnReceive });
     this.receiving.set(sender, { consumer, port });
-    this.namesOf(sender.connection).set(sender.name, consumer);
+    this.linksOf(sender.connection).add(sender);
     if (!wantsSession) {
       consumer.receiveFromLine();
       return;
@@ -141,10 +142,11 @@ class Connections {
     }
   }
 
-  private namesOf(connection: RheaConnection): Map<string, Consumer> {
-    let names = this.byName.get(connection);
-    if (!names) this.byName.set(connection, (names = new Map<string, Consumer>()));
-    return names;
+  /** Our own list: rhea forgets a link whose attach we still hold before it says `disconnected`. */
+  private linksOf(connection: RheaConnection): Set<RheaLink> {
+    let links = this.links.get(connection);
+    if (!links) this.links.set(connection, (links = new Set<RheaLink>()));
+    return links;
   }
 
   /** A message of the client: a request, or something to enqueue. */
@@ -209,10 +211,11 @@ class Connections {
       return;
     }
     const name = request.properties.get('associated-link-name');
-    const consumers = this.namesOf(link.connection);
-    const associated = typeof name === 'string' ? consumers.get(name) : undefined;
+    const links = [...this.linksOf(link.connection)];
+    const consumer = (other: RheaLink | undefined) => other && this.receiving.get(other)?.consumer;
+    const associated = consumer(links.find((other) => other.name === name));
     const isOurs = (holder: Holder | undefined): boolean =>
-      holder !== undefined && [...consumers.values()].some((consumer) => consumer === holder);
+      holder !== undefined && links.some((other) => consumer(other) === holder);
     const { namespace } = this;
     answerOperation(request, { entity: target.entity, namespace, associated, isOurs }, send);
   }
@@ -288,16 +291,17 @@ class Connections {
     const receiving = this.receiving.get(link);
     if (!receiving) return;
     receiving.consumer.leave();
-    const names = this.namesOf(link.connection);
-    if (names.get(link.name) === receiving.consumer) names.delete(link.name);
+    this.linksOf(link.connection).delete(link);
   }
 
   leaveSession(session: RheaSession): void {
-    for (const link of Object.values(session.links)) this.leave(link);
+    for (const link of this.linksOf(session.connection)) {
+      if (link.session === session) this.leave(link);
+    }
   }
 
   leaveConnection(connection: RheaConnection): void {
-    connection.each_link((link) => this.leave(link));
+    for (const link of this.linksOf(connection)) this.leave(link);
   }
 }
 

@@ -1,15 +1,36 @@
 // The $management operations [SB 11]: what each reads, does and answers.
 import { refusals } from './conditions.ts';
-import type { Entry, Lane, Locked } from './lane.ts';
+import type { AmqpError } from './conditions.ts';
+import type { Entity } from './entity.ts';
+import type { Entry, Holder, Lane, Locked } from './lane.ts';
 import { applyOutcome, encodeEntry, tokenOfUuid, tokenUuid } from './link.ts';
-import type { Outcome } from './link.ts';
+import type { Consumer, Outcome } from './link.ts';
 import { deadLetterProperties } from './message.ts';
 import type { Property } from './message.ts';
 import { messageBytesMax } from './namespace.ts';
-import { sessionIdOf } from './requests.ts';
-import type { Reply, Request, RequestContext } from './requests.ts';
+import type { Namespace } from './namespace.ts';
+import { sessionIdOf } from './request.ts';
+import type { Request } from './request.ts';
 import * as wire from './wire.ts';
 import type { Decoded } from './wire.ts';
+
+/** Where an operation runs. */
+export interface RequestContext {
+  namespace: Namespace;
+  entity: Entity;
+  /** The receiving link the client named, if it is one of this connection. */
+  associated: Consumer | undefined;
+  /** Whether a session's holder is a link of this connection. */
+  isOurs(holder: Holder | undefined): boolean;
+}
+
+/** What an operation answers. */
+export interface Reply {
+  status: number;
+  /** Encoded key, value, key, value … */
+  body: Buffer[];
+  error?: AmqpError;
+}
 
 type Operation = (request: Request, context: RequestContext) => Reply;
 
@@ -160,7 +181,7 @@ const peekMessage: Operation = (request, context) => {
   const sessionId = sessionIdOf(request);
   const found =
     sessionId !== null && entity.properties.requiresSession
-      ? peekSession(context, sessionId, from, count)
+      ? peekSession(context, sessionId, [from, count])
       : namespace.store.peek(entity.path, from, count);
   const messages: Buffer[] = [];
   let bytes = 0;
@@ -173,7 +194,7 @@ const peekMessage: Operation = (request, context) => {
   return done(wire.encodeString('messages'), wire.encodeList(messages));
 };
 
-function* peekSession(context: RequestContext, sessionId: string, from: number, count: number) {
+function* peekSession(context: RequestContext, sessionId: string, [from, count]: [number, number]) {
   const { entity, namespace } = context;
   const lane = entity.sessions.find(sessionId);
   const entries: Entry[] = lane
@@ -230,7 +251,7 @@ const updateDisposition: Operation = (request, context) => {
   const outcome = outcomeOf(request);
   const locks = locksOf(request, context);
   const now = namespace.clock.now();
-  for (const locked of locks) applyOutcome(entity, locked, outcome, now);
+  for (const locked of locks) applyOutcome(locked, outcome, { entity, now });
   return done();
 };
 
@@ -289,15 +310,15 @@ const cancelScheduledMessage: Operation = (request, { entity }) => {
 };
 
 /** The table. What is missing here is refused by name. */
-export const operations: Record<string, Operation> = {
-  'renew-lock': renewLock,
-  'renew-session-lock': renewSessionLock,
-  'get-session-state': getSessionState,
-  'set-session-state': setSessionState,
-  'get-message-sessions': getMessageSessions,
-  'peek-message': peekMessage,
-  'receive-by-sequence-number': receiveBySequenceNumber,
-  'update-disposition': updateDisposition,
-  'schedule-message': scheduleMessage,
-  'cancel-scheduled-message': cancelScheduledMessage,
-};
+export const operations: ReadonlyMap<string, Operation> = new Map([
+  ['com.microsoft:renew-lock', renewLock],
+  ['com.microsoft:renew-session-lock', renewSessionLock],
+  ['com.microsoft:get-session-state', getSessionState],
+  ['com.microsoft:set-session-state', setSessionState],
+  ['com.microsoft:get-message-sessions', getMessageSessions],
+  ['com.microsoft:peek-message', peekMessage],
+  ['com.microsoft:receive-by-sequence-number', receiveBySequenceNumber],
+  ['com.microsoft:update-disposition', updateDisposition],
+  ['com.microsoft:schedule-message', scheduleMessage],
+  ['com.microsoft:cancel-scheduled-message', cancelScheduledMessage],
+]);

@@ -9,6 +9,7 @@
 //   P5. A read that caused no output is answered by an empty frame, whose segment carries the TCP
 //       acknowledgement that the client's Nagle waits for [SB 19.6].
 //   P6. Frames of one turn leave in one write [SB 19.7].
+//   P7. A socket that we cut ourselves counts as disconnected: rhea hears `end` and `error` only.
 import { createRequire } from 'node:module';
 import type { Server, Socket } from 'node:net';
 import type { AmqpError } from './conditions.ts';
@@ -98,6 +99,7 @@ export interface RheaConnection {
   _write_open(): void;
   _write_close(): void;
   _write_frame(channel: number): void;
+  _disconnected(): void;
 }
 
 export interface RheaEvent {
@@ -157,7 +159,7 @@ export function touch(session: RheaSession): void {
   session.connection._register();
 }
 
-/** [P4, P5, P6] */
+/** [P4, P5, P6, P7] */
 export function repairConnection(connection: RheaConnection): void {
   const dirty = new Set<RheaSession>();
   dirtySessions.set(connection, dirty);
@@ -175,6 +177,7 @@ export function repairConnection(connection: RheaConnection): void {
     } while (!connection.state.has_settled());
     socket.uncork();
   };
+  socket.once('close', () => connection._disconnected());
   nudge(connection, socket);
 }
 

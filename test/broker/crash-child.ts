@@ -1,0 +1,18 @@
+// A broker in a process of its own, to be killed. Prints its connection string.
+import { startBroker } from '../../infra/local/broker/broker.ts';
+
+const [file = ':memory:'] = process.argv.slice(2);
+const base = { requiresSession: true, lockDurationSeconds: 60, maxDeliveryCount: 10 };
+const broker = await startBroker({
+  file,
+  port: 0,
+  config: {
+    queues: [
+      {
+        name: 'orders',
+        properties: { ...base, deadLetterOnExpiration: false, duplicateDetectionSeconds: 600 },
+      },
+    ],
+  },
+});
+process.stdout.write(`${broker.connectionString}\n`);
