@@ -10,7 +10,7 @@ import { serviceBusAddress } from '../shared/service-bus.ts';
 import { convoys } from './convoys/registry.ts';
 import type { HealthDeps, OperatorDeps, Surroundings } from './operator/deps.ts';
 import { createServiceBusPing } from './operator/health.ts';
-import { problemLine } from './operator/problem.ts';
+import { problemLine, problemOf } from './operator/problem.ts';
 import { boardResponse, respond, routes } from './operator/routes.ts';
 import { deps, engineWith } from './wiring/deps.ts';
 import { instancesOf } from './wiring/instances.ts';
@@ -37,7 +37,11 @@ function surroundingsOf(context: InvocationContext): Surroundings {
         operate: async (request) => operate(await engineWith(instancesOf(context)), request),
       };
     },
-    onError: (error) => context.warn(problemLine(error)),
+    onError(error) {
+      // What the caller did wrong is in the caller's answer; the log is for what went wrong here.
+      const { status } = problemOf(error);
+      if (status >= 500 && status !== 501) context.warn(problemLine(error));
+    },
   };
 }
 

@@ -10,9 +10,14 @@ import { assertParameters } from './request.ts';
 import type { Call } from './request.ts';
 
 type Client = Awaited<ReturnType<typeof openServiceBusClient>>;
-type Receiver = ReturnType<Client['createReceiver']>;
+interface Opened {
+  client: Client;
+  receiver: ReturnType<Client['createReceiver']>;
+}
 
 const waitMsMax = 5_000;
+/** Below the wait of the probe, so that the answer names the fault of the client. */
+const pingMsMax = 2_000;
 
 /** `GET /health`: 200 when every dependency answers, else 503; both name each with its latency. */
 export async function showHealth(deps: HealthDeps, call: Call) {
@@ -47,22 +52,21 @@ async function probe(clock: Clock, name: string, check: () => Promise<void>) {
 
 /**
  * A ping of the broker: peeking at one message of a queue is a whole round trip, takes nothing and
- * needs no session [SB 11]. The client is kept; a lost connection is opened again by the next ping.
+ * needs no session [SB 11]. The client is kept while it works; a failed one is closed and replaced.
  */
 export function createServiceBusPing(address: () => ServiceBusAddress, queue: string) {
-  let opening: Promise<Receiver> | undefined;
-  const open = async (): Promise<Receiver> => {
-    const retryOptions = { maxRetries: 0, timeoutInMs: waitMsMax };
+  let opening: Promise<Opened> | undefined;
+  const open = async (): Promise<Opened> => {
+    const retryOptions = { maxRetries: 0, timeoutInMs: pingMsMax };
     const client = await openServiceBusClient(address(), { retryOptions });
-    return client.createReceiver(queue);
+    return { client, receiver: client.createReceiver(queue) };
   };
   return async (): Promise<void> => {
-    opening ??= open();
+    const opened = (opening ??= open());
     try {
-      await (await opening).peekMessages(1);
+      await (await opened).receiver.peekMessages(1);
     } catch (error) {
-      const opened = opening;
-      opening = undefined;
+      if (opening === opened) opening = undefined;
       void closeQuietly(opened);
       throw new ConvoyError('CVY_UNREACHABLE', `queue ${queue} does not answer`, { cause: error });
     }
@@ -70,9 +74,9 @@ export function createServiceBusPing(address: () => ServiceBusAddress, queue: st
 }
 
 /** What cannot be opened or closed any more needs no second report. */
-async function closeQuietly(opening: Promise<Receiver>): Promise<void> {
+async function closeQuietly(opened: Promise<Opened>): Promise<void> {
   try {
-    await (await opening).close();
+    await (await opened).client.close();
   } catch {
     // The first failure is the one that counts.
   }
