@@ -1,5 +1,5 @@
-// How `npm test` runs: our sources only (dist holds the same tests compiled), bounded workers so that
-// a small machine measures nothing but our code, and a limit that a hung journey cannot outlive.
+// How `npm test` runs: our sources only (dist holds the same tests compiled), two workers because
+// small machines have two cores, and a limit that a hung journey cannot outlive.
 import { defineConfig } from 'vitest/config';
 
 export default defineConfig({

@@ -202,7 +202,7 @@ td.wide {
   flex-wrap: wrap;
   gap: 0.5rem 1rem;
   align-items: baseline;
-  margin-top: 1.2rem;
+  margin: 1.2rem 0 0.6rem;
 }
 .head h2 {
   margin: 0;

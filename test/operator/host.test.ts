@@ -1,5 +1,5 @@
-// The same routes on the Functions host of the local stack, over HTTP: what only a host can get wrong
-// (route order, decoding, methods, bodies), and the broker and the store behind them.
+// The same routes on the Functions host of the local stack, over HTTP: what only a host can get
+// wrong (route order, decoding, methods, bodies), and the broker and the store behind them.
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { toPathKey } from '../../shared/keys.ts';
