@@ -336,8 +336,12 @@ function createContainer(connections: Connections, key: string): seam.RheaContai
   on('connection_close', ({ connection }) => connections.leaveConnection(connection));
   on('disconnected', ({ connection }) => connections.leaveConnection(connection));
   // A peer that breaks the protocol loses its connection; without listeners it would end the process.
-  const silent = ['error', 'protocol_error', 'connection_error', 'session_error'];
-  for (const name of [...silent, 'sender_error', 'receiver_error']) on(name, () => {});
+  for (const name of ['connection_error', 'session_error', 'sender_error', 'receiver_error']) {
+    on(name, () => {});
+  }
+  for (const name of ['error', 'protocol_error']) {
+    on(name, (fault) => process.stderr.write(`broker: ${name}: ${errorOf(fault).description}\n`));
+  }
   return container;
 }
 

@@ -71,6 +71,7 @@ export class Namespace {
   private readonly timers = new Map<Entity, { at: number; timer: Timer }>();
   private readonly awake = new Map<Lane, Entity>();
   private isPumpPlanned = false;
+  private isClosed = false;
   private nextId: number;
   private readonly stampPrefix = randomBytes(10).toString('hex');
   private stamped = 0;
@@ -203,6 +204,7 @@ export class Namespace {
 
   private pumpAwake(): void {
     this.isPumpPlanned = false;
+    if (this.isClosed) return;
     const lanes = [...this.awake];
     this.awake.clear();
     for (const [lane, entity] of lanes) {
@@ -227,6 +229,7 @@ export class Namespace {
 
   /** [N2] */
   private arm(entity: Entity, at: number): void {
+    if (this.isClosed) return;
     const armed = this.timers.get(entity);
     if (armed && armed.at <= at) return;
     armed?.timer.cancel();
@@ -240,6 +243,7 @@ export class Namespace {
   }
 
   close(): void {
+    this.isClosed = true;
     for (const { timer } of this.timers.values()) timer.cancel();
     this.timers.clear();
     this.store.close();

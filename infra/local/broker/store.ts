@@ -81,6 +81,7 @@ export class Store {
   private readonly stale = new Set<number>();
   private callbacks: (() => void)[] = [];
   private isFlushPlanned = false;
+  private isClosed = false;
 
   constructor(file: string) {
     this.database = new DatabaseSync(file);
@@ -109,7 +110,7 @@ export class Store {
   }
 
   private planFlush(): void {
-    if (this.isFlushPlanned) return;
+    if (this.isFlushPlanned || this.isClosed) return;
     this.isFlushPlanned = true;
     setImmediate(() => this.flush());
   }
@@ -117,6 +118,7 @@ export class Store {
   /** Commits what is recorded, then answers those who wait for it. */
   flush(): void {
     this.isFlushPlanned = false;
+    if (this.isClosed) return;
     const callbacks = this.callbacks;
     this.callbacks = [];
     this.commit();
@@ -231,6 +233,7 @@ export class Store {
 
   close(): void {
     this.flush();
+    this.isClosed = true;
     this.database.close();
   }
 }
