@@ -61,6 +61,12 @@ async function main(argv: readonly string[]): Promise<number> {
   return code;
 }
 
+// An older Node has handed over to this one (infra/convoy.mjs): its end is ours, in order.
+if (process.env['CONVOY_HANDED_OVER']) {
+  delete process.env['CONVOY_HANDED_OVER'];
+  process.on('disconnect', () => process.kill(process.pid, 'SIGTERM'));
+  process.channel?.unref();
+}
 for (const stream of [process.stdout, process.stderr]) {
   // `convoy list | head`: the reader is gone, which is no fault of ours.
   stream.on('error', () => {});

@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 // The `convoy` bin. Node < 22.13 has no node:sqlite, so an older Node hands over to the `node` dev
 // dependency (24.x) of this package; everything else is in infra/cli.ts.
-import { spawnSync } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
 
@@ -13,6 +13,13 @@ if (major > 22 || (major === 22 && minor >= 13)) {
 } else {
   const require = createRequire(import.meta.url);
   const node = require.resolve('node/package.json').replace(/package\.json$/, 'bin/node');
-  const child = spawnSync(node, [cli, ...process.argv.slice(2)], { stdio: 'inherit' });
-  process.exit(child.status ?? 1);
+  // Signals are passed on; the channel tells the other side when this process is killed.
+  const child = spawn(node, [cli, ...process.argv.slice(2)], {
+    stdio: ['inherit', 'inherit', 'inherit', 'ipc'],
+    env: { ...process.env, CONVOY_HANDED_OVER: '1' },
+  });
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) {
+    process.on(signal, () => child.kill(signal));
+  }
+  child.on('exit', (code) => process.exit(code ?? 1));
 }

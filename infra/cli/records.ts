@@ -25,6 +25,8 @@ export interface FileRecord {
 
 export interface RecordFile {
   path: string;
+  /** What to call it in an error. */
+  name: string;
   format: RecordFormat;
 }
 
@@ -39,12 +41,12 @@ export function formatOf(path: string): RecordFormat | undefined {
 
 /** Reads the records in their order; `hash` is fed the content as it is after decompression. */
 export async function* readRecords(file: RecordFile, hash?: Hash): AsyncGenerator<FileRecord> {
-  const source = openText(file.path, hash);
+  const source = openText(file, hash);
   try {
-    if (file.format === 'csv') yield* csvRecords(source, file.path);
-    else yield* ndjsonRecords(source, file.path);
+    if (file.format === 'csv') yield* csvRecords(source, file.name);
+    else yield* ndjsonRecords(source, file.name);
   } catch (error) {
-    throw error instanceof ConvoyError ? error : fault(file.path, reasonOf(error), error);
+    throw error instanceof ConvoyError ? error : fault(file.name, reasonOf(error), error);
   } finally {
     source.destroy();
   }
@@ -55,9 +57,9 @@ export function contentHash(): Hash {
 }
 
 /** Decompressed and decoded; gzip is known by its first bytes, so that standard input has it too. */
-function openText(path: string, hash: Hash | undefined): Readable {
-  const source = createReadStream(path);
-  const stages = isGzip(path) ? [createGunzip()] : [];
+function openText(file: RecordFile, hash: Hash | undefined): Readable {
+  const stages = isGzip(file) ? [createGunzip()] : [];
+  const source = createReadStream(file.path);
   const text = [...stages, decoder(hash)].reduce<Readable>((from, stage) => {
     from.on('error', (error) => stage.destroy(error));
     stage.on('close', () => from.destroy());
@@ -66,15 +68,15 @@ function openText(path: string, hash: Hash | undefined): Readable {
   return text;
 }
 
-function isGzip(path: string): boolean {
+function isGzip({ path, name }: RecordFile): boolean {
   try {
-    const file = openSync(path, 'r');
+    const descriptor = openSync(path, 'r');
     const start = Buffer.alloc(2);
-    readSync(file, start, 0, 2, 0);
-    closeSync(file);
+    readSync(descriptor, start, 0, 2, 0);
+    closeSync(descriptor);
     return start[0] === 0x1f && start[1] === 0x8b;
   } catch (error) {
-    throw fault(path, reasonOf(error), error);
+    throw fault(name, reasonOf(error), error);
   }
 }
 
@@ -101,13 +103,13 @@ function decoder(hash: Hash | undefined): Transform {
   });
 }
 
-async function* csvRecords(source: Readable, path: string): AsyncGenerator<FileRecord> {
+async function* csvRecords(source: Readable, name: string): AsyncGenerator<FileRecord> {
   const parser = parse({
     bom: true,
     skip_empty_lines: true,
     columns: (names: string[]) => {
-      const twice = names.find((name, i) => names.indexOf(name) !== i);
-      if (twice !== undefined) throw fault(path, `the column ${twice} stands there twice`);
+      const twice = names.find((column, i) => names.indexOf(column) !== i);
+      if (twice !== undefined) throw fault(name, `the column ${twice} stands there twice`);
       return names;
     },
   });
@@ -121,30 +123,30 @@ async function* csvRecords(source: Readable, path: string): AsyncGenerator<FileR
     }
   } catch (error) {
     if (error instanceof ConvoyError) throw error;
-    throw fault(path, `row ${number + 1}: ${reasonOf(error)}`, error);
+    throw fault(name, `row ${number + 1}: ${reasonOf(error)}`, error);
   }
 }
 
-async function* ndjsonRecords(source: Readable, path: string): AsyncGenerator<FileRecord> {
+async function* ndjsonRecords(source: Readable, name: string): AsyncGenerator<FileRecord> {
   let number = 0;
-  for await (const line of linesOf(source, path)) {
+  for await (const line of linesOf(source, name)) {
     number += 1;
     if (line.trim() === '') continue;
     let fields: unknown;
     try {
       fields = parseExactly(line);
     } catch (error) {
-      throw fault(path, `row ${number}: ${reasonOf(error)}`, error);
+      throw fault(name, `row ${number}: ${reasonOf(error)}`, error);
     }
     if (typeof fields !== 'object' || fields === null || Array.isArray(fields)) {
-      throw fault(path, `row ${number} is not a JSON object`);
+      throw fault(name, `row ${number} is not a JSON object`);
     }
     yield { number, fields: fields as Record<string, unknown> };
   }
 }
 
 /** Not node:readline: it breaks lines at U+2028, which JSON allows inside a text. */
-async function* linesOf(source: Readable, path: string): AsyncGenerator<string> {
+async function* linesOf(source: Readable, name: string): AsyncGenerator<string> {
   let rest = '';
   let isFirst = true;
   for await (const chunk of source.setEncoding('utf8') as AsyncIterable<string>) {
@@ -153,7 +155,7 @@ async function* linesOf(source: Readable, path: string): AsyncGenerator<string> 
     const lines = rest.split('\n');
     rest = lines.pop() ?? '';
     if (rest.length > lineLengthMax)
-      throw fault(path, `a line has over ${lineLengthMax} characters`);
+      throw fault(name, `a line has over ${lineLengthMax} characters`);
     yield* lines;
   }
   if (rest !== '') yield rest;
@@ -177,6 +179,6 @@ function parseExactly(line: string): unknown {
   );
 }
 
-function fault(path: string, what: string, cause?: unknown): ConvoyError {
-  return new ConvoyError('CVY_FILE', `${path}: ${what}`, { cause });
+function fault(name: string, what: string, cause?: unknown): ConvoyError {
+  return new ConvoyError('CVY_FILE', `${name}: ${what}`, { cause });
 }

@@ -40,12 +40,15 @@ export interface ChildOptions {
   orphan: { closeAfterMs: number; endAfterMs: number };
 }
 
+/** Set by the launcher in the environment of its processes. */
+export const launchedMark = 'CONVOY_LAUNCHED';
+
 /** How long a process that was asked to stop may take before it ends anyway. */
 const closeWithinMs = 9_000;
 
 /** Runs one process of the stack to its end; resolves with its exit code. */
 export async function runChild(options: ChildOptions): Promise<number> {
-  const isLaunched = process.send !== undefined;
+  const isLaunched = process.env[launchedMark] !== undefined;
   for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {}); // [P3]
   const ending = Promise.withResolvers<{ closeAfterMs: number; endAfterMs: number }>();
   listen(isLaunched, ending.resolve, options.orphan);

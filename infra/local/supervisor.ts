@@ -10,6 +10,7 @@ import { createInterface } from 'node:readline';
 import { realClock, sleep } from '../../shared/clock.ts';
 import { ConvoyError } from '../../shared/errors.ts';
 import type { CloudUsage } from './address.ts';
+import { launchedMark } from './child.ts';
 import type { FromChild, ToChild } from './child.ts';
 
 type Failure = Extract<FromChild, { kind: 'failed' }>;
@@ -99,7 +100,10 @@ export class SupervisedProcess {
 
   #start(): void {
     const { args, env } = this.#spec.command();
-    const child = spawn(process.execPath, args, { env, stdio: ['ignore', 'pipe', 'pipe', 'ipc'] });
+    const child = spawn(process.execPath, args, {
+      env: { ...env, [launchedMark]: '1' },
+      stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
+    });
     this.#startedAt = realClock.now();
     this.#child = child;
     this.#failure = undefined;

@@ -27,7 +27,10 @@ export async function watchApp(
   const builtFolder = builtFolderOf(appDir);
   let digest = await digestOf(appDir, builtFolder);
   let settle: Timer | undefined;
+  const compiler = createCompiler(appDir, log);
   const compare = async (): Promise<void> => {
+    // Half a build must not be loaded.
+    await compiler?.idle();
     const now = await digestOf(appDir, builtFolder);
     if (now === digest) return;
     digest = now;
@@ -40,7 +43,7 @@ export async function watchApp(
   };
   const watchers = [
     ...watchersOf(appDir, builtFolder, changed),
-    ...sourceWatchersOf(appDir, builtFolder, createCompiler(appDir, log)),
+    ...sourceWatchersOf(appDir, builtFolder, compiler),
   ];
   return {
     async [Symbol.asyncDispose]() {
@@ -87,21 +90,28 @@ async function digestOf(appDir: string, builtFolder: string | undefined): Promis
 function sourceWatchersOf(
   appDir: string,
   builtFolder: string | undefined,
-  compile: (() => void) | undefined,
+  compiler: Compiler | undefined,
 ): FSWatcher[] {
-  if (!compile) return [];
+  if (!compiler) return [];
   return readdirSync(appDir, { withFileTypes: true })
     .filter((entry) => entry.isDirectory() && !entry.name.startsWith('.'))
     .filter(({ name }) => name !== 'node_modules' && name !== builtFolder)
     .map(({ name }) =>
       watch(join(appDir, name), { recursive: true }, (_, file) => {
-        if (file && /\.[cm]?tsx?$/.test(file)) compile();
+        if (file && /\.[cm]?tsx?$/.test(file)) compiler.request();
       }),
     );
 }
 
+interface Compiler {
+  /** The sources have changed. */
+  request(): void;
+  /** Resolves when no compilation runs. */
+  idle(): Promise<void>;
+}
+
 /** Compiles once after the last of several changes, and once more when one came meanwhile [W2]. */
-function createCompiler(appDir: string, log: (line: string) => void): (() => void) | undefined {
+function createCompiler(appDir: string, log: (line: string) => void): Compiler | undefined {
   if (!existsSync(join(appDir, 'tsconfig.json'))) return undefined;
   let compiler: string;
   try {
@@ -124,8 +134,11 @@ function createCompiler(appDir: string, log: (line: string) => void): (() => voi
       (resolve) => void child.on('close', () => resolve()).on('error', resolve),
     );
   };
-  return () => {
-    settle?.cancel();
-    settle = realClock.after(settleMs, () => void (running = running.then(run)));
+  return {
+    request() {
+      settle?.cancel();
+      settle = realClock.after(settleMs, () => void (running = running.then(run)));
+    },
+    idle: () => running,
   };
 }
