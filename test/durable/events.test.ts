@@ -156,7 +156,7 @@ describe('races of event and timer', () => {
     expect(it.clock.armed).toBe(0);
   });
 
-  test('a timer that lost and is not cancelled keeps the instance Running; events vanish', async () => {
+  test('a timer that lost and still runs keeps the instance Running; events vanish', async () => {
     await using it = openTestHub();
     await it.start('races', 'r', { cancels: false });
     await it.raise('r', 'E', 1);
@@ -222,6 +222,21 @@ describe('continue-as-new', () => {
     await it.pass(10);
 
     expect((await it.status('drainsThenRenews')).output).toEqual(['a', 'b', 'end']);
+  });
+
+  test('what is carried over comes before what is queued meanwhile', async () => {
+    let isRaised = false;
+    const it: TestHub = openTestHub({
+      async intercept({ kind, detail }) {
+        if (kind !== 'before-commit' || detail !== 'continuedAsNew' || isRaised) return;
+        isRaised = true;
+        await it.raise('renewsAtOnce', 'M', 'end');
+      },
+    });
+    await using _open = it;
+    await startWith(it, 'renewsAtOnce', ['a', 'b']);
+
+    expect((await it.status('renewsAtOnce')).output).toEqual(['a', 'b', 'end']);
   });
 
   test('an open timer delays it', async () => {

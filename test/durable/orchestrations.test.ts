@@ -128,10 +128,28 @@ df.app.orchestration('counts', function* (context: Context): Orchestrator {
   return undefined;
 } as never);
 
-let isChanged = false;
+let change = 'none';
 df.app.orchestration('changes', function* (context: Context): Orchestrator {
-  yield context.df.callActivity(isChanged ? 'greet' : 'echo', 1);
+  if (change === 'another activity') yield context.df.callActivity('greet', 1);
+  else if (change === 'a child instead') yield context.df.callSubOrchestrator('echo', 1);
+  else if (change === 'nothing instead') yield context.df.waitForExternalEvent('before');
+  else yield context.df.callActivity('echo', 1);
   return yield context.df.waitForExternalEvent('go');
+} as never);
+df.app.orchestration('twoTimers', function* (context: Context): Orchestrator {
+  const times = [1_000, 1_001].map((ms) => context.df.createTimer(later(context, ms)));
+  for (const [at, time] of times.entries()) {
+    context.df.setCustomStatus({ waitsFor: at });
+    yield time;
+  }
+  return 'both';
+} as never);
+const replays: string[] = [];
+df.app.orchestration('replays', function* (context: Context): Orchestrator {
+  replays.push(`before ${context.df.isReplaying}`);
+  yield context.df.callActivity('echo', 1);
+  replays.push(`after ${context.df.isReplaying}`);
+  return undefined;
 } as never);
 
 test('a sequence of activities gives its results in order', async () => {
@@ -208,15 +226,19 @@ test('any throw is a failure, and what is unknown or not offered is named', asyn
   expect((await it.status('callsEntity')).output).toContain('callEntity is not supported');
 });
 
-test('retries wait on durable timers with back-off, and give up after the last attempt', async () => {
+test('retries wait on durable timers with back-off and give up after the last', async () => {
   await using it = openTestHub();
   flakyCalls = 0;
   await it.start('retries', 'r1');
   await it.start('retriesInVain', 'r2');
-  await it.pass(10_000, 250);
-
-  expect((await it.status('r1')).output).toEqual({ calls: 4, waitedMs: 7_000 });
+  await it.pass(1_001, 1);
   const { runtimeStatus, output } = await it.status('r2');
+  await it.pass(8_000, 250);
+
+  // The clock moves in steps, so the waits of 1, 2 and 4 seconds end a step late at most.
+  const { calls, waitedMs } = (await it.status('r1')).output as Record<string, number>;
+  expect(calls).toBe(4);
+  expect(Math.floor((waitedMs ?? 0) / 1_000)).toBe(7);
   expect(runtimeStatus).toBe('Failed');
   expect(output).toContain("Activity function 'boom' failed: boom z");
 });
@@ -258,16 +280,39 @@ test('continue-as-new begins a new history and keeps the instance', async () => 
   expect(status.historyEvents).toHaveLength(3);
 });
 
-test('code that changed under a running instance fails it as non-deterministic', async () => {
+test.each(['another activity', 'a child instead', 'nothing instead'])(
+  'code that changed under a running instance fails it as non-deterministic: %s',
+  async (changed) => {
+    await using it = openTestHub();
+    change = 'none';
+    await it.start('changes', 'd1');
+    await it.settle();
+    change = changed;
+    await it.raise('d1', 'go');
+    await it.settle();
+
+    const { runtimeStatus, output } = await it.status('d1');
+    expect(runtimeStatus).toBe('Failed');
+    expect(output).toContain('Non-Deterministic workflow detected');
+  },
+);
+
+test('timers a millisecond apart fire a millisecond apart', async () => {
   await using it = openTestHub();
-  isChanged = false;
-  await it.start('changes', 'd1');
-  await it.settle();
-  isChanged = true;
-  await it.raise('d1', 'go');
+  await it.start('twoTimers', 't');
+  await it.pass(999, 999);
+  expect((await it.status('t')).customStatus).toEqual({ waitsFor: 0 });
+  await it.pass(1);
+  expect((await it.status('t')).customStatus).toEqual({ waitsFor: 1 });
+  await it.pass(1);
+
+  expect(await it.status('t')).toMatchObject({ runtimeStatus: 'Completed', output: 'both' });
+});
+
+test('the orchestrator can tell a replay', async () => {
+  await using it = openTestHub();
+  await it.start('replays', 'r');
   await it.settle();
 
-  const { runtimeStatus, output } = await it.status('d1');
-  expect(runtimeStatus).toBe('Failed');
-  expect(output).toContain('Non-Deterministic workflow detected');
+  expect(replays).toEqual(['before false', 'before true', 'after false']);
 });

@@ -41,6 +41,11 @@ df.app.orchestration('steps', function* (context: OrchestrationContext): Orchest
   return undefined;
 } as never);
 
+df.app.orchestration('waitsThenSteps', function* (context: OrchestrationContext): Orchestrator {
+  yield context.df.waitForExternalEvent('go');
+  return yield context.df.callActivity('count', 'new');
+} as never);
+
 const expected = (id: string) =>
   [0, 1, 2].flatMap((generation) => ['a', 'b', 'c'].map((step) => `${id}/${generation}/${step}`));
 
@@ -93,9 +98,36 @@ test('an activity that ran but was not committed runs again, its result counts o
   expect((await it.status('s')).output).toEqual(['s/2/a', 's/2/b', 's/2/c']);
 });
 
+test('an answer to an earlier execution of the id is dropped', async () => {
+  const held = Promise.withResolvers<void>();
+  const isHeld = Promise.withResolvers<void>();
+  const isOver = Promise.withResolvers<void>();
+  await using it = openTestHub({
+    async intercept({ kind, detail, name }) {
+      if (kind === 'after-commit' && detail === 'terminated') isOver.resolve();
+      if (kind !== 'activity-finished' || name !== 'count') return;
+      isHeld.resolve();
+      await held.promise;
+    },
+  });
+  await it.start('steps', 's', { generation: 2, done: [] });
+  await isHeld.promise;
+  await it.call('POST', 'instances/s/terminate?reason=over');
+  await isOver.promise;
+  await it.start('waitsThenSteps', 's');
+
+  held.resolve();
+  await it.settle();
+  await it.raise('s', 'go');
+  await it.settle();
+
+  expect((await it.status('s')).output).toBe('new');
+});
+
 test('a closed hub goes on where it was, timers included', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'convoy-hub-'));
   const file = join(folder, 'hub.sqlite');
+  runs.clear();
   const first = openTestHub({ file });
   await first.start('steps', 's', { generation: 0, done: [] });
   await first.settle();
@@ -106,6 +138,7 @@ test('a closed hub goes on where it was, timers included', async () => {
   await second.pass(10_000, 500);
 
   expect((await second.status('s')).output).toEqual(expected('s'));
+  expect([...runs.values()]).toEqual(Array.from({ length: 9 }, () => 1));
   rmSync(folder, { recursive: true });
 });
 

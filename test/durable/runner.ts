@@ -36,10 +36,9 @@ const core = {
 };
 
 const loader = Module as unknown as { _load(request: string, ...rest: unknown[]): unknown };
-const load = loader._load;
-loader._load = function (request, ...rest) {
-  return request === '@azure/functions-core' ? core : load.call(this, request, ...rest);
-};
+const load = loader._load.bind(Module);
+loader._load = (request, ...rest) =>
+  request === '@azure/functions-core' ? core : load(request, ...rest);
 
 const require = createRequire(import.meta.url);
 export const df = require('durable-functions') as typeof durable;

@@ -100,14 +100,15 @@ function watchExecutor(seen: Watch, executor: Executor): void {
     throw hubFault('HUB_PROTOCOL', 'this version of durable-functions is not 3.5.0-compatible');
   }
   seen.executor = executor;
-  const { processEvent, trackOpenTask } = executor;
-  executor.processEvent = function (event) {
+  const processEvent = executor.processEvent.bind(executor);
+  const trackOpenTask = executor.trackOpenTask.bind(executor);
+  executor.processEvent = (event) => {
     seen.processed++;
-    processEvent.call(this, event);
+    processEvent(event);
   };
-  executor.trackOpenTask = function (task) {
-    const before = this.sequenceNumber;
-    trackOpenTask.call(this, task);
+  executor.trackOpenTask = (task) => {
+    const before = executor.sequenceNumber;
+    trackOpenTask(task);
     if (!task.children && typeof task.id === 'number' && task.id >= before) {
       seen.tracked.set(task.id, task);
     }
@@ -245,7 +246,8 @@ export function divergence(seen: Watch, ledger: Ledger): string | undefined {
       'Non-Deterministic workflow detected: A previous execution of this orchestration scheduled ' +
       `${kindNames[was.kind]} with sequence ID ${id}${named}, but the current replay execution `;
     const advice =
-      '. Was a change made to the orchestrator code after this instance had already started running?';
+      '. Was a change made to the orchestrator code after this instance had already started ' +
+      'running?';
     if (!task) return `${past}hasn't (yet?) scheduled this task${advice}`;
     const action = actionOf(task);
     const kind = kindOfAction(action);

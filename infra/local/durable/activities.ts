@@ -10,13 +10,6 @@ import { eventType, type FailureDetails, type InboundEvent } from './history.ts'
 import { isoMs, postAnswer } from './instances.ts';
 import type { WorkItem } from './storage.ts';
 
-export interface Activities {
-  start(): void;
-  wake(): void;
-  drain(): Promise<void>;
-  readonly isBusy: boolean;
-}
-
 const pageMax = 256;
 const firstRetryMs = 20;
 const retryMsMax = 30_000;
@@ -24,85 +17,121 @@ const retryMsMax = 30_000;
 type Result =
   { result: string | null } | { reason: string; details: string; failureDetails?: FailureDetails };
 
-export function openActivities(parts: HubParts, concurrentMax: number): Activities {
-  const { storage, runner, clock, log } = parts;
-  let page: WorkItem[] = [];
-  let lastTaken = 0;
-  let mayHaveMore = true;
-  let running = 0;
-  let isTaking = false;
-  const drainWaiters: (() => void)[] = [];
+export class Activities {
+  readonly #parts: HubParts;
+  readonly #concurrentMax: number;
+  #page: WorkItem[] = [];
+  #lastTaken = 0;
+  #mayHaveMore = true;
+  #running = 0;
+  #isTaking = false;
+  readonly #drainWaiters: (() => void)[] = [];
 
-  function pump(): void {
-    while (isTaking && running < concurrentMax) {
-      if (page.length === 0 && mayHaveMore) {
-        page = storage.workAfter(lastTaken, pageMax);
-        mayHaveMore = page.length === pageMax;
+  constructor(parts: HubParts, concurrentMax: number) {
+    this.#parts = parts;
+    this.#concurrentMax = concurrentMax;
+  }
+
+  start(): void {
+    this.#isTaking = true;
+    this.#pump();
+  }
+
+  /** There may be new work. */
+  wake(): void {
+    this.#mayHaveMore = true;
+    this.#pump();
+  }
+
+  async drain(): Promise<void> {
+    this.#isTaking = false;
+    if (this.#running === 0) return;
+    await new Promise<void>((resolve) => this.#drainWaiters.push(resolve));
+  }
+
+  get isBusy(): boolean {
+    const hasMore = this.#page.length > 0 || this.#mayHaveMore;
+    return this.#running > 0 || (this.#isTaking && hasMore);
+  }
+
+  #pump(): void {
+    while (this.#isTaking && this.#running < this.#concurrentMax) {
+      if (this.#page.length === 0 && this.#mayHaveMore) {
+        this.#page = this.#parts.storage.workAfter(this.#lastTaken, pageMax);
+        this.#mayHaveMore = this.#page.length === pageMax;
       }
-      const work = page.shift();
+      const work = this.#page.shift();
       if (!work) return;
-      lastTaken = Math.max(lastTaken, work.sequence);
-      running++;
-      void perform(work, 0);
+      this.#lastTaken = Math.max(this.#lastTaken, work.sequence);
+      this.#running++;
+      void this.#perform(work, 0);
     }
   }
 
-  async function perform(work: WorkItem, failures: number): Promise<void> {
+  async #perform(work: WorkItem, failures: number): Promise<void> {
     let retryAfterMs: number | undefined;
     try {
-      await runOnce(work);
+      await this.#runOnce(work);
     } catch (error) {
       retryAfterMs = Math.min(firstRetryMs * 2 ** failures, retryMsMax);
-      log('warning', `activity ${work.name} of ${work.instanceId}: ${textOf(error)}; again later`);
+      this.#parts.log(
+        'warning',
+        `activity ${work.name} of ${work.instanceId}: ${textOf(error)}; again later`,
+      );
     }
-    running--;
+    this.#running--;
     if (retryAfterMs !== undefined) {
-      clock.after(retryAfterMs, () => {
-        if (!isTaking) return; // The next start finds it in the file.
-        running++;
-        void perform(work, failures + 1);
+      this.#parts.clock.after(retryAfterMs, () => {
+        if (!this.#isTaking) return; // The next start finds it in the file.
+        this.#running++;
+        void this.#perform(work, failures + 1);
       });
     }
-    if (running === 0) for (const resolve of drainWaiters.splice(0)) resolve();
-    pump();
-    parts.settled();
+    if (this.#running === 0) for (const resolve of this.#drainWaiters.splice(0)) resolve();
+    this.#pump();
+    this.#parts.settled();
   }
 
-  async function runOnce(work: WorkItem): Promise<void> {
+  async #runOnce(work: WorkItem): Promise<void> {
     const { instanceId, name } = work;
-    await parts.intercept({ kind: 'activity-start', instanceId, name });
-    const result = await call(work);
-    parts.usage.activities++;
+    await this.#parts.intercept({ kind: 'activity-start', instanceId, name });
+    const result = await this.#call(work);
+    this.#parts.usage.activities++;
     const detail = 'result' in result ? 'completed' : 'failed';
-    await parts.intercept({ kind: 'activity-finished', instanceId, name, detail });
-    const isWanted = await storage.commit(() => {
-      storage.dropWork(work.sequence);
-      return postAnswer(storage, work, answer(work, result));
+    await this.#parts.intercept({ kind: 'activity-finished', instanceId, name, detail });
+    const isWanted = await this.#parts.storage.commit(() => {
+      this.#parts.storage.dropWork(work.sequence);
+      return postAnswer(this.#parts.storage, work, this.#answer(work, result));
     });
-    parts.usage.storageTransactions += 1;
-    if (isWanted) parts.wake(instanceId);
-    else log('debug', `result of activity ${name} dropped: ${instanceId} no longer waits for it`);
+    this.#parts.usage.storageTransactions += 1;
+    if (isWanted) this.#parts.wake(instanceId);
+    else
+      this.#parts.log(
+        'debug',
+        `result of activity ${name} dropped: ${instanceId} no longer waits for it`,
+      );
   }
 
-  async function call(work: WorkItem): Promise<Result> {
+  async #call(work: WorkItem): Promise<Result> {
     const { name, input } = work;
-    if (runner.kindOf(name) !== 'activity') {
-      const reason = `The function '${name}' doesn't exist, is disabled, or is not an activity function.`;
+    if (this.#parts.runner.kindOf(name) !== 'activity') {
+      const reason =
+        `The function '${name}' doesn't exist, is disabled, ` + 'or is not an activity function.';
       return { reason, details: '' };
     }
     try {
       const trigger = input === null ? { json: 'null' } : { string: input };
-      const { result } = await runner.run(name, trigger);
+      const { result } = await this.#parts.runner.run(name, trigger);
       return { result: JSON.stringify(result) ?? null };
     } catch (error) {
       return failure(name, error);
     }
   }
 
-  function answer(work: WorkItem, result: Result): InboundEvent {
+  #answer(work: WorkItem, result: Result): InboundEvent {
     const stamp = {
       EventId: -1,
-      Timestamp: isoMs(clock.now()),
+      Timestamp: isoMs(this.#parts.clock.now()),
       TaskScheduledId: work.taskId,
     };
     if ('result' in result) {
@@ -112,24 +141,6 @@ export function openActivities(parts: HubParts, concurrentMax: number): Activiti
     const details = failureDetails ? { FailureDetails: failureDetails } : {};
     return { EventType: eventType.taskFailed, ...stamp, Reason, Details, ...details };
   }
-
-  return {
-    start() {
-      isTaking = true;
-      pump();
-    },
-    wake() {
-      mayHaveMore = true;
-      pump();
-    },
-    async drain() {
-      isTaking = false;
-      if (running > 0) await new Promise<void>((resolve) => drainWaiters.push(resolve));
-    },
-    get isBusy() {
-      return running > 0 || (isTaking && (page.length > 0 || mayHaveMore));
-    },
-  };
 }
 
 /** [reference/durable.md 7] `Reason \n Details` is what the orchestrator sees. */

@@ -16,13 +16,6 @@ import type { HubParts, HubStep } from './hub.ts';
 import { isoMs, isTerminal } from './instances.ts';
 import type { InstanceItem, MessageItem, RuntimeStatus } from './storage.ts';
 
-export interface Episodes {
-  start(): void;
-  wake(instanceId: string): void;
-  drain(): Promise<void>;
-  readonly isBusy: boolean;
-}
-
 const messagesPerEpisodeMax = 1_000;
 const firstRetryMs = 20;
 const retryMsMax = 30_000;
@@ -35,90 +28,115 @@ interface Run {
   nowMs: number;
 }
 
-export function openEpisodes(parts: HubParts, concurrentMax: number): Episodes {
-  const { storage, clock, log } = parts;
-  const cache = new GenerationCache();
-  const ready = new Set<string>();
-  const running = new Set<string>();
-  const again = new Set<string>();
-  const failures = new Map<string, number>();
-  const drainWaiters: (() => void)[] = [];
-  let isTaking = false;
+export class Episodes {
+  readonly #parts: HubParts;
+  readonly #concurrentMax: number;
+  readonly #cache = new GenerationCache();
+  readonly #ready = new Set<string>();
+  readonly #running = new Set<string>();
+  readonly #again = new Set<string>();
+  readonly #failures = new Map<string, number>();
+  readonly #drainWaiters: (() => void)[] = [];
+  #isTaking = false;
 
-  function wake(instanceId: string): void {
-    if (running.has(instanceId)) again.add(instanceId);
-    else ready.add(instanceId);
-    pump();
+  constructor(parts: HubParts, concurrentMax: number) {
+    this.#parts = parts;
+    this.#concurrentMax = concurrentMax;
   }
 
-  function pump(): void {
-    if (!isTaking) return;
-    for (const instanceId of ready) {
-      if (running.size >= concurrentMax) return;
-      ready.delete(instanceId);
-      running.add(instanceId);
-      void perform(instanceId);
+  start(): void {
+    this.#isTaking = true;
+    this.#pump();
+  }
+
+  async drain(): Promise<void> {
+    this.#isTaking = false;
+    if (this.#running.size === 0) return;
+    await new Promise<void>((resolve) => this.#drainWaiters.push(resolve));
+  }
+
+  get isBusy(): boolean {
+    return this.#running.size > 0 || (this.#isTaking && this.#ready.size > 0);
+  }
+
+  /** The instance has messages. */
+  wake(instanceId: string): void {
+    if (this.#running.has(instanceId)) this.#again.add(instanceId);
+    else this.#ready.add(instanceId);
+    this.#pump();
+  }
+
+  #pump(): void {
+    if (!this.#isTaking) return;
+    for (const instanceId of this.#ready) {
+      if (this.#running.size >= this.#concurrentMax) return;
+      this.#ready.delete(instanceId);
+      this.#running.add(instanceId);
+      void this.#perform(instanceId);
     }
   }
 
-  async function perform(instanceId: string): Promise<void> {
+  async #perform(instanceId: string): Promise<void> {
     let retryAfterMs: number | undefined;
     try {
-      const mayHaveMore = await episode(instanceId);
-      if (mayHaveMore) again.add(instanceId);
-      failures.delete(instanceId);
+      const mayHaveMore = await this.#episode(instanceId);
+      if (mayHaveMore) this.#again.add(instanceId);
+      this.#failures.delete(instanceId);
     } catch (error) {
-      const count = failures.get(instanceId) ?? 0;
-      failures.set(instanceId, count + 1);
+      const count = this.#failures.get(instanceId) ?? 0;
+      this.#failures.set(instanceId, count + 1);
       retryAfterMs = Math.min(firstRetryMs * 2 ** count, retryMsMax);
-      log('warning', `episode of ${instanceId}: ${textOf(error)}; again in ${retryAfterMs} ms`);
+      this.#parts.log(
+        'warning',
+        `episode of ${instanceId}: ${textOf(error)}; again in ${retryAfterMs} ms`,
+      );
     }
-    running.delete(instanceId);
+    this.#running.delete(instanceId);
     if (retryAfterMs !== undefined) {
-      again.delete(instanceId);
-      clock.after(retryAfterMs, () => wake(instanceId));
-    } else if (again.delete(instanceId)) ready.add(instanceId);
-    if (running.size === 0) for (const resolve of drainWaiters.splice(0)) resolve();
-    pump();
-    parts.settled();
+      this.#again.delete(instanceId);
+      this.#parts.clock.after(retryAfterMs, () => this.wake(instanceId));
+    } else if (this.#again.delete(instanceId)) this.#ready.add(instanceId);
+    if (this.#running.size === 0) for (const resolve of this.#drainWaiters.splice(0)) resolve();
+    this.#pump();
+    this.#parts.settled();
   }
 
   /** One episode; true when the inbox may hold more. */
-  async function episode(instanceId: string): Promise<boolean> {
+  async #episode(instanceId: string): Promise<boolean> {
     // A re-used id has a new execution: what is cached of the old one is not it.
-    const cached = cache.take(instanceId);
-    const item = storage.instance(instanceId);
+    const cached = this.#cache.take(instanceId);
+    const item = this.#parts.storage.instance(instanceId);
     if (!item || isTerminal(item.status)) {
-      await discard(instanceId);
+      await this.#discard(instanceId);
       return false;
     }
     const isCurrent = cached && cached.item.executionId === item.executionId;
-    const generation = isCurrent ? cached : loadGeneration(storage, item);
+    const generation = isCurrent ? cached : loadGeneration(this.#parts.storage, item);
     const isSuspended = item.status === 'Suspended';
-    const found = messagesFor(item, isSuspended);
+    const found = this.#messagesFor(item, isSuspended);
     if (found.current.length === 0) {
-      if (found.stale.length > 0) await forget(instanceId, found.stale);
-      cache.put(generation);
+      if (found.stale.length > 0) await this.#forget(instanceId, found.stale);
+      this.#cache.put(generation);
       return found.isFull;
     }
     const batch = selectBatch(found.current, isSuspended);
     if (batch.taken.length === 0) {
-      cache.put(generation);
+      this.#cache.put(generation);
       return false;
     }
-    const nowMs = Math.max(clock.now(), generation.lastEventAt);
+    const nowMs = Math.max(this.#parts.clock.now(), generation.lastEventAt);
     const status = batch.isSuspended ? 'Suspended' : 'Running';
     const taken = [...batch.taken, ...found.stale];
-    await runAndCommit({ generation, taken, events: batch.events, status, nowMs });
+    await this.#runAndCommit({ generation, taken, events: batch.events, status, nowMs });
     return found.isFull;
   }
 
-  function messagesFor(item: InstanceItem, isSuspended: boolean) {
-    let messages = storage.messages(item.id, messagesPerEpisodeMax, isSuspended);
+  #messagesFor(item: InstanceItem, isSuspended: boolean) {
+    let messages = this.#parts.storage.messages(item.id, messagesPerEpisodeMax, isSuspended);
     if (isSuspended && messages.length > 0) {
       // What was held back while suspended comes with the resume, in order.
       const control = new Set(messages.map(({ sequence }) => sequence));
-      const all = storage.messages(item.id, messagesPerEpisodeMax, false);
+      const all = this.#parts.storage.messages(item.id, messagesPerEpisodeMax, false);
       messages = [...all.filter(({ sequence }) => !control.has(sequence)), ...messages];
       messages.sort((a, b) => a.rank - b.rank || a.sequence - b.sequence);
     }
@@ -131,45 +149,45 @@ export function openEpisodes(parts: HubParts, concurrentMax: number): Episodes {
     };
   }
 
-  async function runAndCommit(run: Run): Promise<void> {
+  async #runAndCommit(run: Run): Promise<void> {
     const { generation } = run;
     const { id: instanceId, name } = generation.item;
-    await parts.intercept({ kind: 'episode-start', instanceId, name });
-    const outcome = await outcomeOf(run);
-    warnWhenHeldOpen(generation, outcome);
+    await this.#parts.intercept({ kind: 'episode-start', instanceId, name });
+    const outcome = await this.#outcomeOf(run);
+    this.#warnWhenHeldOpen(generation, outcome);
     const detail = detailOf(outcome);
-    await parts.intercept({ kind: 'before-commit', instanceId, name, detail });
+    await this.#parts.intercept({ kind: 'before-commit', instanceId, name, detail });
     const { taken: consumed, status, nowMs } = run;
-    const committed = await storage.commit(() =>
-      commitEpisode(storage, { generation, consumed, outcome, status, nowMs }),
+    const committed = await this.#parts.storage.commit(() =>
+      commitEpisode(this.#parts.storage, { generation, consumed, outcome, status, nowMs }),
     );
-    parts.usage.episodes++;
-    parts.usage.storageTransactions += committed.storageTransactions;
-    if (!isTerminal(generation.item.status)) cache.put(generation);
-    follow(generation, committed);
-    await afterCommit({ kind: 'after-commit', instanceId, name, detail });
+    this.#parts.usage.episodes++;
+    this.#parts.usage.storageTransactions += committed.storageTransactions;
+    if (!isTerminal(generation.item.status)) this.#cache.put(generation);
+    this.#follow(generation, committed);
+    await this.#afterCommit({ kind: 'after-commit', instanceId, name, detail });
   }
 
   /** The commit stands whatever happens here; recovery would go on from it, and so do we. */
-  async function afterCommit(step: HubStep): Promise<void> {
+  async #afterCommit(step: HubStep): Promise<void> {
     try {
-      await parts.intercept(step);
+      await this.#parts.intercept(step);
     } catch (error) {
-      log('warning', `after the commit of ${step.instanceId}: ${textOf(error)}`);
+      this.#parts.log('warning', `after the commit of ${step.instanceId}: ${textOf(error)}`);
     }
   }
 
-  function follow(generation: Generation, committed: Committed): void {
-    for (const instanceId of committed.wake) wake(instanceId);
-    if (committed.hasWork) parts.wakeActivities();
-    if (committed.hasTimers) parts.wakeTimers();
+  #follow(generation: Generation, committed: Committed): void {
+    for (const instanceId of committed.wake) this.wake(instanceId);
+    if (committed.hasWork) this.#parts.wakeActivities();
+    if (committed.hasTimers) this.#parts.wakeTimers();
     if (committed.lostEvents.length > 0) {
       const names = committed.lostEvents.join(', ');
-      log('warning', `${generation.item.id} ended; events lost: ${names}`);
+      this.#parts.log('warning', `${generation.item.id} ended; events lost: ${names}`);
     }
   }
 
-  async function outcomeOf(run: Run): Promise<Outcome> {
+  async #outcomeOf(run: Run): Promise<Outcome> {
     const { generation, events, nowMs } = run;
     const startedAt = isoMs(nowMs);
     const terminated = events.find(
@@ -181,7 +199,7 @@ export function openEpisodes(parts: HubParts, concurrentMax: number): Episodes {
         event.EventType === eventType.executionResumed,
     );
     if (!terminated && !isControlOnly) {
-      return runEpisode(parts.runner, generation, events, startedAt);
+      return runEpisode(this.#parts.runner, generation, { received: events, startedAt });
     }
     for (const event of events) enter(generation.ledger, event);
     const started = { EventType: eventType.orchestratorStarted, EventId: -1, Timestamp: startedAt };
@@ -193,46 +211,32 @@ export function openEpisodes(parts: HubParts, concurrentMax: number): Episodes {
     return { ...outcome, ending: { kind: 'terminated', reason } };
   }
 
-  function warnWhenHeldOpen(generation: Generation, outcome: Outcome): void {
+  #warnWhenHeldOpen(generation: Generation, outcome: Outcome): void {
     if (!outcome.heldBack || generation.isHeldOpen) return;
     generation.isHeldOpen = true;
     const ids = outcome.heldBack.openIds.join(', ');
-    log(
+    this.#parts.log(
       'warning',
       `${generation.item.id} finished but is kept Running by open tasks ${ids}: ` +
         'cancel timers that lost a race before the orchestrator ends',
     );
   }
 
-  async function discard(instanceId: string): Promise<void> {
-    const lost = await storage.commit(() => {
+  async #discard(instanceId: string): Promise<void> {
+    const lost = await this.#parts.storage.commit(() => {
       // The id may have been started again since we looked.
-      const item = storage.instance(instanceId);
-      return item && !isTerminal(item.status) ? [] : storage.dropMessages(instanceId);
+      const item = this.#parts.storage.instance(instanceId);
+      return item && !isTerminal(item.status) ? [] : this.#parts.storage.dropMessages(instanceId);
     });
-    if (lost.length > 0) log('debug', `${lost.length} messages to ${instanceId}: not running`);
+    if (lost.length > 0)
+      this.#parts.log('debug', `${lost.length} messages to ${instanceId}: not running`);
   }
 
-  async function forget(instanceId: string, stale: readonly MessageItem[]): Promise<void> {
-    await storage.commit(() => {
-      for (const message of stale) storage.dropMessage(instanceId, message);
+  async #forget(instanceId: string, stale: readonly MessageItem[]): Promise<void> {
+    await this.#parts.storage.commit(() => {
+      for (const message of stale) this.#parts.storage.dropMessage(instanceId, message);
     });
   }
-
-  return {
-    start() {
-      isTaking = true;
-      pump();
-    },
-    wake,
-    async drain() {
-      isTaking = false;
-      if (running.size > 0) await new Promise<void>((resolve) => drainWaiters.push(resolve));
-    },
-    get isBusy() {
-      return running.size > 0 || (isTaking && ready.size > 0);
-    },
-  };
 }
 
 function detailOf(outcome: Outcome): string {

@@ -150,7 +150,8 @@ function unknownFunction(runner: FunctionRunner, decisions: readonly Decision[])
     const wanted = decision.kind === 'activity' ? 'activity' : 'orchestration';
     if (runner.kindOf(decision.name) === wanted) continue;
     const noun = wanted === 'activity' ? 'an activity' : 'an orchestrator';
-    return `The function '${decision.name}' doesn't exist, is disabled, or is not ${noun} function.`;
+    const { name } = decision;
+    return `The function '${name}' doesn't exist, is disabled, or is not ${noun} function.`;
   }
   return undefined;
 }
@@ -159,10 +160,10 @@ function unknownFunction(runner: FunctionRunner, decisions: readonly Decision[])
 export async function runEpisode(
   runner: FunctionRunner,
   generation: Generation,
-  received: InboundEvent[],
-  startedAt: string,
+  batch: { received: InboundEvent[]; startedAt: string },
 ): Promise<Outcome> {
   const { ledger, item } = generation;
+  const { received, startedAt } = batch;
   const started = {
     EventType: eventType.orchestratorStarted,
     EventId: -1,

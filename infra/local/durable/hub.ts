@@ -10,10 +10,10 @@
 //   U3. The default is Azure's behaviour, losses included (events to an instance that ends, events
 //       not consumed before continue-as-new).
 import { realClock, type Clock } from '../../../shared/clock.ts';
-import { openActivities } from './activities.ts';
+import { Activities } from './activities.ts';
 import { openApi } from './api.ts';
 import { clientBindingText, type BindingUrls } from './status.ts';
-import { openEpisodes } from './episodes.ts';
+import { Episodes } from './episodes.ts';
 import { HubStorage } from './storage.ts';
 import { openTimers } from './timers.ts';
 
@@ -150,11 +150,11 @@ export function openHub(options: HubOptions): Hub {
     },
   };
   const taskHubName = options.taskHubName ?? 'TestHubName';
-  const episodes = openEpisodes(
+  const episodes = new Episodes(
     parts,
     options.maxConcurrentOrchestrators ?? concurrentOrchestratorsDefault,
   );
-  const activities = openActivities(
+  const activities = new Activities(
     parts,
     options.maxConcurrentActivities ?? concurrentActivitiesDefault,
   );
