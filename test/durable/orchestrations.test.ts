@@ -138,10 +138,10 @@ df.app.orchestration('changes', function* (context: Context): Orchestrator {
 } as never);
 df.app.orchestration('twoTimers', function* (context: Context): Orchestrator {
   const times = [1_000, 1_001].map((ms) => context.df.createTimer(later(context, ms)));
-  for (const [at, time] of times.entries()) {
-    context.df.setCustomStatus({ waitsFor: at });
-    yield time;
-  }
+  context.df.setCustomStatus({ waitsFor: 0 });
+  yield context.df.Task.any(times);
+  context.df.setCustomStatus({ waitsFor: 1 });
+  yield context.df.Task.all(times);
   return 'both';
 } as never);
 const replays: string[] = [];
