@@ -19,7 +19,7 @@ interface GenerationInput extends InstanceInput {
   mayClose?: boolean;
 }
 
-function* convoy(context: OrchestrationContext): Generator<Task, void, unknown> {
+export function* convoy(context: OrchestrationContext): Generator<Task, void, unknown> {
   const input = context.df.getInput<GenerationInput>();
   const { convoy, key, epoch } = input;
   let { failures = 0, mayClose = false } = input;

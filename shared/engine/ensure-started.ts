@@ -26,7 +26,7 @@ export async function ensureStarted(
   const { gate, wake, duplicate } = options;
   if (gate.phase !== 'active') return; // idle: settled already; held: needs no H2 (H8)
   const instanceId = instanceIdOf(place.convoy, place.key, gate.epoch);
-  const input = { ...place, epoch: gate.epoch };
+  const input = { convoy: place.convoy, key: place.key, epoch: gate.epoch };
   const known = startedBy(engine);
   if (duplicate || !known.has(instanceId)) {
     await engine.instances.start(instanceId, input);

@@ -8,14 +8,16 @@ export interface Place {
   key: string;
 }
 
-export function gateItem(place: Place, gate: Gate): GateItem {
-  const convoyId = convoyIdOf(place.convoy, place.key);
-  return { ...gate, id: itemIds.gate, convoyId, kind: 'gate', ...place };
+// Callers hand in requests as places: only convoy and key are taken, never their other fields.
+
+export function gateItem({ convoy, key }: Place, gate: Gate): GateItem {
+  const convoyId = convoyIdOf(convoy, key);
+  return { ...gate, id: itemIds.gate, convoyId, kind: 'gate', convoy, key };
 }
 
-export function progressItem(place: Place, progress: Progress): ProgressItem {
-  const convoyId = convoyIdOf(place.convoy, place.key);
-  return { ...progress, id: itemIds.progress, convoyId, kind: 'progress', ...place };
+export function progressItem({ convoy, key }: Place, progress: Progress): ProgressItem {
+  const convoyId = convoyIdOf(convoy, key);
+  return { ...progress, id: itemIds.progress, convoyId, kind: 'progress', convoy, key };
 }
 
 export function inboxItem(
