@@ -24,7 +24,16 @@ export interface Pushdown {
   /** Partition key from WHERE, when it names one. */
   pk: string | undefined;
   /** ORDER BY terms in SQL; undefined when the order must be made in JavaScript. */
-  order: string[] | undefined;
+  order: OrderTerm[] | undefined;
+  /** Properties that WHERE sets equal to a value, as SQL. */
+  equalities: { path: string[]; condition: Condition }[];
+}
+
+export interface OrderTerm {
+  sql: string;
+  isDescending: boolean;
+  /** WHERE leaves it one value only. */
+  isFixed: boolean;
 }
 
 type Scalar = 'text' | 'number';
@@ -36,6 +45,8 @@ interface Reading {
   /** One partition only: its key index serves the query, not an index over all partitions. */
   isScoped: boolean;
   pinned: Map<string, Scalar>;
+  /** Properties with one value only. */
+  fixed: Set<string>;
 }
 
 const listMax = 500;
@@ -267,12 +278,13 @@ function pin(expression: Expression, reading: Reading): void {
   if (expression.name === 'IS_STRING' || expression.name === 'STARTSWITH') set(path, 'text');
 }
 
-function orderOf(query: Query, reading: Reading): string[] | undefined {
-  const terms = query.order?.map(({ by, isDescending }) => {
+function orderOf(query: Query, reading: Reading): OrderTerm[] | undefined {
+  const terms = query.order?.map(({ by, isDescending }): OrderTerm | undefined => {
     const path = pathOf(by, reading);
     const sql = path && column(path, reading.isScoped);
     const isPinned = sql === 'id' || sql === 'ts' || (path && reading.pinned.has(pathName(path)));
-    return sql && isPinned ? `${sql} ${isDescending ? 'DESC' : 'ASC'}` : undefined;
+    if (!sql || !isPinned) return undefined;
+    return { sql, isDescending, isFixed: reading.fixed.has(pathName(path)) };
   });
   const known = terms?.filter((term) => term !== undefined);
   return known && known.length === terms?.length ? known : undefined;
@@ -285,12 +297,15 @@ export function pushdown(
   options: { container: Container; context: Context; hasKey: boolean },
 ): Pushdown {
   const { container, context, hasKey } = options;
-  const reading: Reading = { container, context, alias, isScoped: hasKey, pinned: new Map() };
+  const pinned = new Map<string, Scalar>();
+  const fixed = new Set<string>();
+  const reading: Reading = { container, context, alias, isScoped: hasKey, pinned, fixed };
   const parts = conjuncts(query.where);
   let pk: string | undefined;
   for (const part of parts) {
     pin(part, reading);
     const found = comparisonOf(part, reading);
+    if (found?.operator === '=' && scalarType(found.value)) fixed.add(pathName(found.path));
     if (found?.operator === '=' && isKeyPath(found.path, reading) && isScalar(found.value)) {
       pk = JSON.stringify([found.value]);
     }
@@ -299,5 +314,11 @@ export function pushdown(
   const conditions = parts
     .map((part) => conditionOf(part, reading))
     .filter((condition) => condition !== undefined);
-  return { conditions, pk, order: orderOf(query, reading) };
+  const equalities = parts.flatMap((part) => {
+    const found = comparisonOf(part, reading);
+    const isUseful = found?.operator === '=' && scalarType(found.value) !== undefined;
+    const condition = isUseful ? conditionOf(part, reading) : undefined;
+    return found && condition ? [{ path: found.path, condition }] : [];
+  });
+  return { conditions, pk, order: orderOf(query, reading), equalities };
 }

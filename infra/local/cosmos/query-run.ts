@@ -1,7 +1,7 @@
 // A query over a container: which items to read, in which order, and one page of the result.
 //
 // Owns:    paging and continuation tokens, what Azure refuses for lack of an index.
-// Leaves:  meaning to query-select.ts, what SQLite filters and orders to query-pushdown.ts.
+// Leaves:  meaning to query-select.ts, the SQL to query-statement.ts and query-pushdown.ts.
 //
 // Invariants:
 //   1. A page resumes after the last item returned, by position (order values, partition key, id), so
@@ -10,14 +10,13 @@
 //   3. A page holds at most the asked count and about 4 MB.
 
 import { createHash } from 'node:crypto';
-import type { SQLInputValue } from 'node:sqlite';
 
 import { queryCharge } from './charge.ts';
 import { badRequest } from './errors.ts';
 import { isObject, type Json, type Value } from './json.ts';
 import { compile, type Context, type Evaluate, type Scope } from './query-compile.ts';
 import { assertOrderServed } from './query-order.ts';
-import { pushdown, type Condition } from './query-pushdown.ts';
+import { statementFor } from './query-statement.ts';
 import { compareKeys, compileSelect, finish, usesName, type Selection } from './query-select.ts';
 import type { Expression, Query } from './query-tree.ts';
 import { selected } from './query-aggregate.ts';
@@ -56,6 +55,8 @@ interface Position {
   done: number;
   pk?: string;
   id?: string;
+  /** Set when equals go by number. */
+  number?: number;
   /** Results given of the item at (pk, id): JOIN gives several per item. */
   within?: number;
   keys?: Json[][];
@@ -65,6 +66,7 @@ interface Found {
   scope: Scope;
   pk: string;
   id: string;
+  number: number;
   body: string;
   keys: Value[];
   within: number;
@@ -81,6 +83,7 @@ function readPosition(token: string | undefined, of: string): Position | undefin
   if (!isObject(read)) throw badRequest('Invalid continuation token.');
   const isValid =
     Number.isSafeInteger(read['done']) &&
+    (read['number'] === undefined || Number.isSafeInteger(read['number'])) &&
     ['pk', 'id'].every((name) => read[name] === undefined || typeof read[name] === 'string') &&
     (read['keys'] === undefined ||
       (Array.isArray(read['keys']) && read['keys'].every(Array.isArray)));
@@ -124,18 +127,6 @@ function rootOf(query: Query, context: Context): Root {
   return { name: from.name, isWhole: false, bind };
 }
 
-/** The upper end of a range of keys that begin with `prefix`. */
-const prefixEnd = (prefix: string): string => `${prefix}\u{10ffff}`;
-
-function keyCondition(request: QueryRequest): Condition | undefined {
-  const { keyValues, container } = request;
-  if (!keyValues) return undefined;
-  const key = JSON.stringify(keyValues);
-  if (keyValues.length === container.paths.length) return { sql: 'pk=?', values: [key] };
-  const prefix = `${key.slice(0, -1)},`;
-  return { sql: 'pk>=? AND pk<?', values: [prefix, prefixEnd(prefix)] };
-}
-
 const isValueNeeded = (query: Query, name: string): boolean =>
   query.where !== undefined ||
   query.joins.length > 0 ||
@@ -155,6 +146,7 @@ class Run {
   #scopes = 0;
   /** Whether `#found` gives items in the order of the query. */
   #isOrdered = false;
+  #isByNumber = false;
 
   constructor(request: QueryRequest) {
     const { query, context } = request;
@@ -179,52 +171,16 @@ class Run {
     for (const one of found) yield one.scope;
   }
 
-  #statement(
-    resume: Position | undefined,
-    isWhole: boolean,
-  ): { text: string; values: SQLInputValue[] } {
-    const { container, query, context, nowMs } = this.#request;
-    const { order } = this.#selection;
-    const key = keyCondition(this.#request);
-    const isOneKey = this.#request.keyValues?.length === container.paths.length;
-    const plan = this.#root.isWhole
-      ? pushdown(query, this.#root.name, { container, context, hasKey: isOneKey })
-      : { conditions: [], pk: undefined, order: undefined };
-    const conditions = [...(key ? [key] : []), ...plan.conditions];
-    conditions.push({
-      sql: '(expires IS NULL OR expires>?)',
-      values: [Math.floor(nowMs / 1000)],
-    });
-    this.#isOrdered = !order || plan.order !== undefined;
-    const tie = order?.[0]?.isDescending ? 'DESC' : 'ASC';
-    const terms = [...(plan.order ?? []), `pk ${tie}`, `id ${tie}`];
-    if (resume?.pk !== undefined && !order) {
-      conditions.push({ sql: '(pk,id)>=(?,?)', values: [resume.pk, resume.id ?? ''] });
-    }
-    const first = resume?.keys?.[0]?.[0];
-    if (plan.order && (typeof first === 'string' || Number.isSafeInteger(first))) {
-      const sql = plan.order[0]!.replace(/ (ASC|DESC)$/, '');
-      const bound = first as string | number;
-      conditions.push({ sql: `${sql}${tie === 'ASC' ? '>=' : '<='}?`, values: [bound] });
-    }
-    const where = conditions.map(({ sql }) => `(${sql})`).join(' AND ');
-    // For a page the bodies are fetched one by one: SQLite then sorts keys only, and only as many items
-    // are read as the page takes. A result computed whole needs no order and every body.
-    const [columns, tail] = isWhole
-      ? ['lsn,pk,id,body', '']
-      : ['lsn,pk,id', `ORDER BY ${terms.join(',')}`];
-    return {
-      text: `SELECT ${columns} FROM items_${container.number} WHERE ${where} ${tail}`,
-      values: conditions.flatMap(({ values }) => values),
-    };
-  }
-
   /** What passes FROM, JOIN and WHERE, read lazily; the body of an item only when it is needed. */
   *#found(resume: Position | undefined, isWhole = false): Generator<Found> {
     const { storage, container, query } = this.#request;
     const isValue = !this.#root.isWhole || isValueNeeded(query, this.#root.name);
     const isText = isValue || query.select.kind === 'all';
-    const { text: sql, values } = this.#statement(resume, isWhole && isText);
+    const alias = this.#root.isWhole ? this.#root.name : undefined;
+    const options = { ...this.#request, alias, resume, isWhole, isText };
+    const { text: sql, values, isOrdered, isByNumber } = statementFor(options);
+    this.#isOrdered = isOrdered;
+    this.#isByNumber = isByNumber;
     const { bodyOf } = container.statements;
     const order = this.#selection.order ?? [];
     for (const entry of storage.iterate(sql, values)) {
@@ -237,8 +193,8 @@ class Run {
         for (const scope of this.#selection.expand(bound)) {
           if (++this.#scopes > scopesMax) throw badRequest('The query joins too many elements.');
           const keys = order.map(({ by }) => by(scope));
-          const { pk, id } = entry as { pk: string; id: string };
-          yield { scope, pk, id, body, keys, within: within++ };
+          const { pk, id, number } = entry as { pk: string; id: string; number: number };
+          yield { scope, pk, id, number, body, keys, within: within++ };
         }
       }
     }
@@ -248,6 +204,7 @@ class Run {
     const order = this.#selection.order ?? [];
     const byKeys = compareKeys(one.keys, other.keys, order);
     if (byKeys !== 0) return byKeys;
+    if (this.#isByNumber) return one.number - other.number || one.within - other.within;
     const direction = order[0]?.isDescending ? -1 : 1;
     const byKey = Buffer.compare(Buffer.from(one.pk), Buffer.from(other.pk));
     if (byKey !== 0) return byKey * direction;
@@ -259,6 +216,7 @@ class Run {
     const last = resume?.pk !== undefined && {
       pk: resume.pk,
       id: resume.id ?? '',
+      number: resume.number ?? 0,
       within: resume.within ?? 0,
       keys: (resume.keys ?? []).map(([value]) => value),
     };
@@ -305,8 +263,9 @@ class Run {
 
   #positionOf(last: Found, done: number): Position {
     const keys = last.keys.map((value): Json[] => (value === undefined ? [] : [value]));
-    const { pk, id, within } = last;
-    return { of: this.#of, done, pk, id, within, ...(keys.length > 0 && { keys }) };
+    const { pk, id, within, number } = last;
+    const by = this.#isByNumber ? { number } : {};
+    return { of: this.#of, done, pk, id, ...by, within, ...(keys.length > 0 && { keys }) };
   }
 
   #whole(scopes: Iterable<Scope>): Page {

@@ -76,6 +76,21 @@ export const typeAt = (path: readonly string[]): string => extract(path).replace
 export const isPlainPath = (path: readonly string[]): boolean =>
   path.every((name) => /^[A-Za-z0-9_-]{1,128}$/.test(name));
 
+export interface PathIndex {
+  /** The index is called `items_<container>_<suffix>`. */
+  suffix: string;
+  parts: CompositePath[];
+  isComposite: boolean;
+}
+
+/** The SQLite indexes that stand for a policy: its composites, then its named paths. */
+export function indexesOf(policy: IndexingPolicy): PathIndex[] {
+  const single = policy.named.map((path): CompositePath[] => [{ path, isDescending: false }]);
+  return [...policy.composites, ...single]
+    .filter((parts) => parts.every((part) => isPlainPath(part.path)))
+    .map((parts, at) => ({ suffix: `path_${at}`, parts, isComposite: parts.length > 1 }));
+}
+
 interface PendingWrite {
   apply(): unknown;
   done(value: unknown): void;
@@ -265,16 +280,16 @@ export class Storage {
       .prepare(`SELECT name FROM sqlite_master WHERE type='index' AND name GLOB ?`)
       .all(`${items}_path_*`);
     for (const index of before) this.sql.exec(`DROP INDEX "${String(index['name'])}"`);
-    const ascending = policy.named.map((path): CompositePath[] => [{ path, isDescending: false }]);
-    let count = 0;
-    for (const parts of [...policy.composites, ...ascending]) {
-      if (!parts.every((part) => isPlainPath(part.path))) continue;
+    for (const { suffix, parts, isComposite } of indexesOf(policy)) {
       const keys = parts.map((part) => extract(part.path) + (part.isDescending ? ' DESC' : ''));
       // Items without the leading properties cannot be asked for by them: leave them out.
-      const leading = parts.length > 1 ? parts.slice(0, -1) : parts;
+      const leading = isComposite ? parts.slice(0, -1) : parts;
       const filter = leading.map((part) => `${extract(part.path)} IS NOT NULL`).join(' AND ');
-      const name = `${items}_path_${count++}`;
-      this.sql.exec(`CREATE INDEX ${name} ON ${items}(${keys.join(',')}) WHERE ${filter}`);
+      // Under one value a single-path index goes by creation: pages resume there without sorting.
+      if (!isComposite) keys.push('number');
+      this.sql.exec(
+        `CREATE INDEX ${items}_${suffix} ON ${items}(${keys.join(',')}) WHERE ${filter}`,
+      );
     }
   }
 

@@ -1,0 +1,139 @@
+// The SQL that finds the items of a query: filter, order, and where a page resumes.
+//
+// Invariants:
+//   1. Within the order of the query (or without one) items go by partition key and id, or by number
+//      (creation): both stay the same for the life of an item, so a page can resume there.
+//   2. A page that resumes never starts before the last item, except among equals: the reader skips
+//      those. So it does not read again what earlier pages gave.
+
+import type { SQLInputValue } from 'node:sqlite';
+
+import type { Json } from './json.ts';
+import type { Context } from './query-compile.ts';
+import { pushdown, type Condition, type OrderTerm, type Pushdown } from './query-pushdown.ts';
+import type { Query } from './query-tree.ts';
+import { indexesOf, type Container, type Storage } from './storage.ts';
+
+/** The last item of a page, as far as the SQL is concerned. */
+export interface Resume {
+  pk?: string;
+  id?: string;
+  number?: number;
+  keys?: Json[][];
+}
+
+export interface StatementRequest {
+  storage: Storage;
+  container: Container;
+  query: Query;
+  context: Context;
+  keyValues: Json[] | undefined;
+  nowMs: number;
+  /** The name the item is bound to; undefined when FROM takes something inside it. */
+  alias: string | undefined;
+  resume: Resume | undefined;
+  /** The result is computed whole: in no order. */
+  isWhole: boolean;
+  /** Whether the reader needs the text of items. */
+  isText: boolean;
+}
+
+export interface Statement {
+  text: string;
+  values: SQLInputValue[];
+  /** Whether items come in the order of the query. */
+  isOrdered: boolean;
+  /** Whether equals go by number instead of partition key and id. */
+  isByNumber: boolean;
+}
+
+/** More entries than this make an index no better than another one. */
+const probeMax = 1000;
+
+function keyCondition({ keyValues, container }: StatementRequest): Condition | undefined {
+  if (!keyValues) return undefined;
+  const key = JSON.stringify(keyValues);
+  if (keyValues.length === container.paths.length) return { sql: 'pk=?', values: [key] };
+  const prefix = `${key.slice(0, -1)},`;
+  return { sql: 'pk>=? AND pk<?', values: [prefix, `${prefix}\u{10ffff}`] };
+}
+
+/**
+ * The index of one property that WHERE sets equal to a value, when the query spans all partitions; of
+ * several the one with fewest entries, counted up to a bound.
+ */
+function indexFor(request: StatementRequest, plan: Pushdown): string | undefined {
+  const { container, storage } = request;
+  const single = indexesOf(container.policy).filter((index) => !index.isComposite);
+  const candidates = plan.equalities.flatMap(({ path, condition }) => {
+    const name = JSON.stringify(path);
+    const index = single.find(({ parts }) => JSON.stringify(parts[0]?.path) === name);
+    return index ? [{ name: `items_${container.number}_${index.suffix}`, condition }] : [];
+  });
+  if (candidates.length < 2) return candidates[0]?.name;
+  const counted = candidates.map(({ name, condition }) => {
+    const source = `items_${container.number} INDEXED BY ${name}`;
+    const probe = `SELECT 1 FROM ${source} WHERE ${condition.sql} LIMIT ${probeMax}`;
+    const [found] = storage.iterate(`SELECT count(*) AS n FROM (${probe})`, condition.values);
+    return { name, count: Number(found?.['n']) };
+  });
+  return counted.toSorted((a, b) => a.count - b.count)[0]?.name;
+}
+
+// ORDER BY a, b with a fixed by WHERE goes on at b; with a free it goes on at a.
+function resumeInOrder(order: readonly OrderTerm[], keys: readonly Json[][]): Condition[] {
+  const at = order.findIndex((term) => !term.isFixed);
+  const term = order[at];
+  const bound = keys[at]?.[0];
+  if (!term || !isExact(bound)) return [];
+  const sql = `${term.sql}${term.isDescending ? '<=' : '>='}?`;
+  return [{ sql, values: [bound] }];
+}
+
+/** Whether SQLite and JavaScript surely read the value alike. */
+function isExact(value: Json | undefined): value is string | number {
+  if (typeof value === 'number') return Number.isSafeInteger(value);
+  return typeof value === 'string' && value.isWellFormed() && !value.includes('\0');
+}
+
+function resumeAt({ resume }: StatementRequest, isByNumber: boolean): Condition[] {
+  if (resume?.pk === undefined) return [];
+  if (isByNumber) return [{ sql: 'number>=?', values: [resume.number ?? 0] }];
+  return [{ sql: '(pk,id)>=(?,?)', values: [resume.pk, resume.id ?? ''] }];
+}
+
+/** Writes the statement of a query. */
+export function statementFor(request: StatementRequest): Statement {
+  const { container, query, context, nowMs, alias, resume, isWhole } = request;
+  const hasKey = request.keyValues?.length === container.paths.length;
+  const plan: Pushdown =
+    alias === undefined
+      ? { conditions: [], pk: undefined, order: undefined, equalities: [] }
+      : pushdown(query, alias, { container, context, hasKey });
+  const isSpanning = !request.keyValues && plan.pk === undefined;
+  const index = isSpanning && !query.order && !isWhole ? indexFor(request, plan) : undefined;
+  const isByNumber = resume?.pk === undefined ? index !== undefined : resume.number !== undefined;
+  const key = keyCondition(request);
+  const live = { sql: 'expires IS NULL OR expires>?', values: [Math.floor(nowMs / 1000)] };
+  const conditions = [...(key ? [key] : []), ...plan.conditions, live];
+  if (!query.order) conditions.push(...resumeAt(request, isByNumber));
+  else if (plan.order) conditions.push(...resumeInOrder(plan.order, resume?.keys ?? []));
+  const isOrdered = !query.order || plan.order !== undefined;
+  const tie = query.order?.[0]?.isDescending ? 'DESC' : 'ASC';
+  const terms = (plan.order ?? []).map(
+    (term) => `${term.sql} ${term.isDescending ? 'DESC' : 'ASC'}`,
+  );
+  terms.push(...(isByNumber ? ['number'] : [`pk ${tie}`, `id ${tie}`]));
+  const where = conditions.map(({ sql }) => `(${sql})`).join(' AND ');
+  const source = `items_${container.number}${index === undefined ? '' : ` INDEXED BY ${index}`}`;
+  // For a page the bodies are fetched one by one: SQLite then sorts keys only, and only as many items
+  // are read as the page takes.
+  const columns = `lsn,pk,id,number${isWhole && request.isText ? ',body' : ''}`;
+  const tail = isWhole || !isOrdered ? '' : `ORDER BY ${terms.join(',')}`;
+  return {
+    text: `SELECT ${columns} FROM ${source} WHERE ${where} ${tail}`,
+    values: conditions.flatMap(({ values }) => values),
+    isOrdered,
+    isByNumber,
+  };
+}
