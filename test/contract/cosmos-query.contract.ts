@@ -122,7 +122,8 @@ export function queryClaims(claim: Claim): void {
     expect(groups).toHaveLength(2);
     expect(groups).toContainEqual({ pk: 'w1', n: 25, most: 24 });
     expect(groups).toContainEqual({ pk: 'w2', n: 15, most: 14 });
-    expect(distinct.toSorted()).toEqual(['gate', 'inbox']);
+    expect(new Set(distinct)).toEqual(new Set(['gate', 'inbox']));
+    expect(distinct).toHaveLength(2);
     expect(none).toEqual([0]);
   });
 

@@ -2,13 +2,8 @@
 import { describe } from 'vitest';
 import { startCosmos } from '../../infra/local/cosmos/server.ts';
 import { virtualClock } from '../../shared/clock.ts';
-import {
-  batchClaims,
-  changeClaims,
-  claimsFor,
-  itemClaims,
-  type Target,
-} from '../contract/cosmos.contract.ts';
+import { batchClaims, claimsFor, itemClaims, type Target } from '../contract/cosmos.contract.ts';
+import { changeClaims } from '../contract/cosmos-change.contract.ts';
 import { queryClaims } from '../contract/cosmos-query.contract.ts';
 
 async function open(): Promise<Target> {

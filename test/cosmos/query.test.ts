@@ -4,7 +4,7 @@ import { describe, expect, test } from 'vitest';
 import type { Json, JsonObject } from '../../infra/local/cosmos/json.ts';
 import { readParameters } from '../../infra/local/cosmos/query-compile.ts';
 import { parseQuery } from '../../infra/local/cosmos/query-parse.ts';
-import { runOver } from '../../infra/local/cosmos/query-select.ts';
+import { contextOf, runOver } from '../../infra/local/cosmos/query-select.ts';
 import { startCosmos } from '../../infra/local/cosmos/server.ts';
 import { prng, type Prng } from '../support/prng.ts';
 
@@ -22,8 +22,7 @@ const item: JsonObject = {
 
 function evaluate(text: string, parameters: JsonObject = {}, items: Json[] = [item]): Json[] {
   const list = Object.entries(parameters).map(([name, value]) => ({ name: `@${name}`, value }));
-  const nowMs = Date.UTC(2026, 0, 1);
-  const context = { parameters: readParameters(list), nowMs, names: new Set<string>() };
+  const context = contextOf(readParameters(list), Date.UTC(2026, 0, 1));
   return runOver(parseQuery(text), context, items);
 }
 
@@ -155,8 +154,8 @@ test('LIKE takes time by the length of text and pattern, not by their ways to ma
   ]);
 });
 
-// Values that SQLite and JavaScript might see differently: types, signs, fractions, huge numbers, texts
-// beyond the basic plane, texts that look like JSON.
+// Values that SQLite and JavaScript might see differently: types, signs, fractions, huge numbers,
+// texts beyond the basic plane, texts that look like JSON.
 const values: Json[] = [
   null,
   true,
@@ -192,6 +191,7 @@ values.push(
   {},
 );
 const names = ['a', 'b', 'c', 'kind'];
+const prefixes = ['', 'a', 'é', '\u{1f600}', '\uffee'];
 const operators = ['=', '!=', '<', '<=', '>', '>='];
 
 const pick = <T>(random: Prng, list: readonly T[]): T => list[random.below(list.length)]!;
@@ -215,7 +215,7 @@ function randomCondition(random: Prng, parameters: JsonObject, depth = 0): strin
     case 4:
       return `${path} IN (${parameter()}, ${parameter()})`;
     case 5:
-      return `STARTSWITH(${path}, ${JSON.stringify(pick(random, ['', 'a', 'é', '\u{1f600}', '\uffee']))})`;
+      return `STARTSWITH(${path}, ${JSON.stringify(pick(random, prefixes))})`;
     case 6:
       return pick(random, [`IS_DEFINED(${path})`, `IS_STRING(${path})`, `IS_NUMBER(${path})`]);
     case 7:

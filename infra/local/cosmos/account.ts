@@ -1,6 +1,7 @@
 // Databases, containers, throughput: what holds the items.
 //
-// Owns:    the definitions and their rules (names, partition key, unique keys, TTL, indexing policy).
+// Owns:    the definitions and their rules (names, partition key, unique keys, TTL, indexing
+//          policy).
 // Leaves:  the tables behind a container to storage.ts.
 
 import { randomUUID } from 'node:crypto';
@@ -51,8 +52,8 @@ function nameIn(body: unknown): string {
   }
   if (/[/\\#?]/.test(id) || id.endsWith(' ') || id.length > nameCharactersMax) {
     throw badRequest(
-      `The name '${id.slice(0, 60)}' is invalid: 1 to ${nameCharactersMax} characters, none of / \\ # ?, ` +
-        'no space at the end.',
+      `The name '${id.slice(0, 60)}' is invalid: 1 to ${nameCharactersMax} characters, ` +
+        'none of / \\ # ?, no space at the end.',
     );
   }
   return id;
@@ -205,7 +206,7 @@ export function createContainer(storage: Storage, request: ContainerRequest): Js
     ...links,
   };
   storage.sql.prepare('UPDATE containers SET body=? WHERE number=?').run(text(definition), number);
-  storage.createTables(number, policy);
+  storage.createItems(number, policy);
   return definition;
 }
 
@@ -282,7 +283,7 @@ export function deleteContainer(storage: Storage, database: string, id: string):
   const container = storage.container(database, id);
   if (!container) throw notFound();
   storage.forget(database, id);
-  storage.dropTables(container.number);
+  storage.dropItems(container.number);
   storage.sql.prepare('DELETE FROM containers WHERE number=?').run(container.number);
 }
 

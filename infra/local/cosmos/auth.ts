@@ -1,11 +1,14 @@
-// PURE. The master-key signature of a request: HMAC-SHA256 over verb, resource type, resource link and
-// date, as the client library computes it.
+// PURE. The master-key signature of a request: HMAC-SHA256 over verb, resource type, resource
+// link and date, as the client library computes it.
 
 import { createHmac, timingSafeEqual } from 'node:crypto';
 
 import { CosmosError } from './errors.ts';
 
-/** The emulator's well-known key: public by design, for connection strings without a key of one's own. */
+/**
+ * The emulator's well-known key: public by design, for connection strings without a key of one's
+ * own.
+ */
 export const emulatorKey =
   'C2y6yDjf5/R+ob0N8A7Cgv30VRDJIWEHLM+4QDU5DE2nQ9nDuVTqobD4b8mGGyPMbIZnqyMsEcaGQy67XIw/Jw==';
 

@@ -1,5 +1,6 @@
 // The change feed, latest-version mode: the newest version of every item, in the order of writing.
-// Deletions and versions in between do not appear; an item written again moves to the end [CO 12.7].
+// Deletions and versions in between do not appear; an item written again moves to the end [CO
+// 12.7].
 
 import type { SQLInputValue } from 'node:sqlite';
 
@@ -70,6 +71,8 @@ export function readFeed(
   }
   const etag = `"${last}"`;
   if (items.length === 0) return { status: 304, charge: 1, etag };
-  const text = `{"_rid":"${container.rid}","Documents":[${items.join(',')}],"_count":${items.length}}`;
-  return { status: 200, charge, etag, text, headers: ['x-ms-item-count', String(items.length)] };
+  const count = String(items.length);
+  const list = `"Documents":[${items.join(',')}],"_count":${count}`;
+  const text = `{"_rid":"${container.rid}",${list}}`;
+  return { status: 200, charge, etag, text, headers: ['x-ms-item-count', count] };
 }

@@ -15,9 +15,9 @@ export interface CosmosRequestInfo {
 }
 
 /**
- * Named points of a request: `before` runs before the operation is applied, `after` when it is durable
- * but not answered. Throw CosmosFault to answer an error; a fault thrown in `after` models "applied,
- * but the answer says otherwise".
+ * Named points of a request: `before` runs before the operation is applied, `after` when it is
+ * durable but not answered. Throw CosmosFault to answer an error; a fault thrown in `after`
+ * models "applied, but the answer says otherwise".
  */
 export interface CosmosIntercept {
   before?(request: CosmosRequestInfo): Promise<void> | void;

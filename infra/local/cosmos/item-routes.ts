@@ -10,6 +10,7 @@ import { keyOfHeader } from './partition-key.ts';
 import { readParameters } from './query-compile.ts';
 import { parseQuery } from './query-parse.ts';
 import { runQuery, type QueryRequest } from './query-run.ts';
+import { contextOf } from './query-select.ts';
 import {
   header,
   isQuery,
@@ -141,8 +142,8 @@ function batchAction(target: Target): Action {
   return { info, run };
 }
 
-// Answered with one range and nothing to rewrite: the client then sends the query as it is, and this
-// server, being one partition, does all of it [CO 12.2].
+// Answered with one range and nothing to rewrite: the client then sends the query as it is, and
+// this server, being one partition, does all of it [CO 12.2].
 const queryPlan = JSON.stringify({
   partitionedQueryExecutionInfoVersion: 2,
   queryInfo: {
@@ -186,11 +187,7 @@ function queryAction(target: Target, text: string, parameters: unknown): Action 
   const values = keyValuesOf(target, true);
   const run = (): Reply => {
     assertSession(target);
-    const context = {
-      parameters: readParameters(parameters),
-      nowMs: request.nowMs,
-      names: new Set<string>(),
-    };
+    const context = contextOf(readParameters(parameters), request.nowMs);
     const query: QueryRequest = {
       storage,
       container: storage.current(container),

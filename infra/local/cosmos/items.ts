@@ -5,7 +5,8 @@
 //          to batch.ts.
 //
 // Invariants:
-//   1. Everything is checked before anything is written, unique keys apart (the savepoint undoes them).
+//   1. Everything is checked before anything is written, unique keys apart (the savepoint undoes
+//      them).
 //   2. An expired item does not exist, whether or not it was swept [CO 11, TTL].
 //   3. Compare-and-swap is replace with If-Match; upsert with If-Match creates a missing item, as
 //      Azure does [CO 4].

@@ -1,8 +1,8 @@
 // PURE. JSON as Cosmos sees it: the values, how they compare, paths into them, limits on them.
 //
-// Order across types (ORDER BY, MIN, MAX): undefined < null < false < true < number < string < array
-// < object. Text compares by code point, which is the order of its UTF-8 bytes and therefore also
-// SQLite's: an order taken from an SQLite index and one computed here are the same.
+// Order across types (ORDER BY, MIN, MAX): undefined < null < false < true < number < string <
+// array < object. Text compares by code point, which is the order of its UTF-8 bytes and
+// therefore also SQLite's: an order taken from an SQLite index and one computed here are the same.
 
 import { badRequest } from './errors.ts';
 

@@ -1,14 +1,13 @@
 // PURE. Expressions → closures over a scope (the names FROM and JOIN bind).
 //
-// Unknown is `undefined`: a comparison of an undefined side, of numbers with texts, or of anything by
-// < > that has no order gives undefined, and WHERE keeps only `true`. Equality across types is false
-// (so `!=` is true), as in Microsoft's own reference evaluator.
+// Unknown is `undefined`: a comparison of an undefined side, of numbers with texts, or of
+// anything by < > that has no order gives undefined, and WHERE keeps only `true`. Equality across
+// types is false (so `!=` is true), as in Microsoft's own reference evaluator.
 
 import { badRequest } from './errors.ts';
 import { compareScalars, equalJson, isObject, member, type Json, type Value } from './json.ts';
 import { functionFor, isLike } from './query-functions.ts';
-import { runInner } from './query-select.ts';
-import type { Expression } from './query-tree.ts';
+import type { Expression, Query } from './query-tree.ts';
 
 /** Bound names, and the values of aggregates of the group at hand. */
 export interface Scope {
@@ -23,6 +22,8 @@ export interface Context {
   nowMs: number;
   /** The names in scope; any other is refused. */
   names: ReadonlySet<string>;
+  /** Compiles an inner query; handed in, since SELECT is made of expressions in turn. */
+  inner(query: Query, context: Context): (scope: Scope) => Json[];
 }
 
 const comparisons: Record<string, (order: number) => boolean> = {
@@ -229,7 +230,7 @@ function innerQuery(
   expression: Expression & { kind: 'exists' | 'scalarQuery' | 'arrayQuery' },
   context: Context,
 ): Evaluate {
-  const run = runInner(expression.query, context);
+  const run = context.inner(expression.query, context);
   return (scope) => {
     const values = run(scope);
     if (expression.kind === 'exists') return values.length > 0;

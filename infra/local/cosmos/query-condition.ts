@@ -3,11 +3,10 @@
 import { preconditionFailed } from './errors.ts';
 import type { JsonObject } from './json.ts';
 import { parseQuery } from './query-parse.ts';
-import { runOver } from './query-select.ts';
+import { contextOf, runOver } from './query-select.ts';
 
 /** Throws 412 unless the item meets the condition. */
 export function assertCondition(condition: string, item: JsonObject, nowMs: number): void {
   const query = parseQuery(`SELECT VALUE 1 ${condition}`);
-  const context = { parameters: new Map(), nowMs, names: new Set<string>() };
-  if (runOver(query, context, [item]).length === 0) throw preconditionFailed();
+  if (runOver(query, contextOf(new Map(), nowMs), [item]).length === 0) throw preconditionFailed();
 }

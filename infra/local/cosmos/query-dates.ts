@@ -1,5 +1,5 @@
-// PURE. Date and time functions of queries. Azure's text form is `YYYY-MM-DDThh:mm:ss.fffffffZ`; here
-// the last four digits are zero, since the Clock counts milliseconds.
+// PURE. Date and time functions of queries. Azure's text form is `YYYY-MM-DDThh:mm:ss.fffffffZ`;
+// here the last four digits are zero, since the Clock counts milliseconds.
 
 import type { Value } from './json.ts';
 

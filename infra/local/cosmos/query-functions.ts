@@ -243,11 +243,15 @@ const functions: Record<string, Signature> = {
   ),
 };
 
-// In Azure, but not here. RegexMatch: a pattern can take exponential time and would stop the server.
+// In Azure, but not here. RegexMatch: a pattern can take exponential time and would stop the
+// server.
 const refused =
   /^(REGEXMATCH|ST_\w+|VECTORDISTANCE|FULLTEXT\w+|RRF|RAND|INT\w+|COT|DOCUMENTID|TAGSMATCH)$/;
 
-/** Whether a built-in function of this (upper-case) name exists here; refuses by name what does not. */
+/**
+ * Whether a built-in function of this (upper-case) name exists here; refuses by name what does
+ * not.
+ */
 export function isFunction(name: string): boolean {
   if (Object.hasOwn(functions, name)) return true;
   if (refused.test(name)) {

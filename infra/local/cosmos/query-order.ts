@@ -1,5 +1,5 @@
-// PURE. What Azure refuses in ORDER BY for lack of an index, refused here too: a query that works on
-// the laptop must not fail in the cloud.
+// PURE. What Azure refuses in ORDER BY for lack of an index, refused here too: a query that works
+// on the laptop must not fail in the cloud.
 
 import { badRequest } from './errors.ts';
 import type { CompositePath, IndexingPolicy } from './indexing-policy.ts';

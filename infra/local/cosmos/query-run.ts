@@ -4,8 +4,8 @@
 // Leaves:  meaning to query-select.ts, the SQL to query-statement.ts and query-pushdown.ts.
 //
 // Invariants:
-//   1. A page resumes after the last item returned, by position (order values, partition key, id), so
-//      items written or deleted between pages neither repeat nor hide others.
+//   1. A page resumes after the last item returned, by position (order values, partition key,
+//      id), so items written or deleted between pages neither repeat nor hide others.
 //   2. Groups, DISTINCT and JOIN with ORDER BY are computed whole; their pages resume by count.
 //   3. A page holds at most the asked count and about 4 MB.
 

@@ -191,6 +191,11 @@ export function runOver(query: Query, context: Context, items: readonly Json[]):
   );
 }
 
+/** The context of a whole query. */
+export function contextOf(parameters: ReadonlyMap<string, Value>, nowMs: number): Context {
+  return { parameters, nowMs, names: new Set(), inner: runInner };
+}
+
 /** Whether an expression names a variable (so that items need not be read when none does). */
 export function usesName(expression: Expression, name: string): boolean {
   if (expression.kind === 'variable') return expression.name === name;

@@ -1,8 +1,8 @@
 // The SQL that finds the items of a query: filter, order, and where a page resumes.
 //
 // Invariants:
-//   1. Within the order of the query (or without one) items go by partition key and id, or by number
-//      (creation): both stay the same for the life of an item, so a page can resume there.
+//   1. Within the order of the query (or without one) items go by partition key and id, or by
+//      number (creation): both stay the same for the life of an item, so a page can resume there.
 //   2. A page that resumes never starts before the last item, except among equals: the reader skips
 //      those. So it does not read again what earlier pages gave.
 
@@ -59,8 +59,8 @@ function keyCondition({ keyValues, container }: StatementRequest): Condition | u
 }
 
 /**
- * The index of one property that WHERE sets equal to a value, when the query spans all partitions; of
- * several the one with fewest entries, counted up to a bound.
+ * The index of one property that WHERE sets equal to a value, when the query spans all
+ * partitions; of several the one with fewest entries, counted up to a bound.
  */
 function indexFor(request: StatementRequest, plan: Pushdown): string | undefined {
   const { container, storage } = request;
@@ -126,8 +126,8 @@ export function statementFor(request: StatementRequest): Statement {
   terms.push(...(isByNumber ? ['number'] : [`pk ${tie}`, `id ${tie}`]));
   const where = conditions.map(({ sql }) => `(${sql})`).join(' AND ');
   const source = `items_${container.number}${index === undefined ? '' : ` INDEXED BY ${index}`}`;
-  // For a page the bodies are fetched one by one: SQLite then sorts keys only, and only as many items
-  // are read as the page takes.
+  // For a page the bodies are fetched one by one: SQLite then sorts keys only, and only as many
+  // items are read as the page takes.
   const columns = `lsn,pk,id,number${isWhole && request.isText ? ',body' : ''}`;
   const tail = isWhole || !isOrdered ? '' : `ORDER BY ${terms.join(',')}`;
   return {

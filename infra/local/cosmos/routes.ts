@@ -18,7 +18,7 @@ import { itemAction } from './item-routes.ts';
 import { isObject, type JsonObject } from './json.ts';
 import { readParameters } from './query-compile.ts';
 import { parseQuery } from './query-parse.ts';
-import { runOver } from './query-select.ts';
+import { contextOf, runOver } from './query-select.ts';
 import { header, isQuery, type Action, type Reply, type Request } from './request.ts';
 import type { Container, Storage } from './storage.ts';
 
@@ -34,11 +34,8 @@ function listReply(feed: string, all: readonly JsonObject[], request: Request): 
   if (isQuery(request) && typeof text !== 'string') {
     throw badRequest('The request payload has no query text.');
   }
-  const context = {
-    parameters: readParameters(isObject(body) ? body['parameters'] : undefined),
-    nowMs: request.nowMs,
-    names: new Set<string>(),
-  };
+  const parameters = readParameters(isObject(body) ? body['parameters'] : undefined);
+  const context = contextOf(parameters, request.nowMs);
   const items = typeof text === 'string' ? runOver(parseQuery(text), context, all) : all;
   const reply = { _rid: '', [feed]: items, _count: items.length };
   return { status: 200, charge: 1, text: JSON.stringify(reply) };

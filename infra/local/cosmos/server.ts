@@ -1,13 +1,14 @@
 // A local Azure Cosmos DB (API for NoSQL) over plain HTTP and SQLite.
 //
-// Owns:    sockets, bodies, headers, authentication, faults of tests, usage counts, the expiry sweep.
+// Owns:    sockets, bodies, headers, authentication, faults of tests, usage counts, the expiry
+//          sweep.
 // Leaves:  what requests mean to routes.ts, what is stored to storage.ts.
 //
 // Invariants:
 //   1. It listens on loopback only.
 //   2. Whatever arrives is answered or its socket closed: no request ends the process.
-//   3. A write is answered only after its commit; a process killed at any moment has lost nothing that
-//      was answered, and holds no half of a batch.
+//   3. A write is answered only after its commit; a process killed at any moment has lost nothing
+//      that was answered, and holds no half of a batch.
 
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { randomUUID } from 'node:crypto';
@@ -171,8 +172,12 @@ function count(usage: CosmosUsage, kind: string, charge: number): void {
   usage.perKind[kind] = (usage.perKind[kind] ?? 0) + charge;
 }
 
-function send(outgoing: ServerResponse, reply: Reply, running: Running, info?: CosmosRequestInfo) {
-  const { storage } = running;
+interface Answer {
+  reply: Reply;
+  info: CosmosRequestInfo | undefined;
+}
+
+function send(outgoing: ServerResponse, { reply, info }: Answer, storage: Storage): void {
   const lsn = String(storage.lsn);
   const isEmpty = reply.text === undefined || reply.status === 304 || reply.status === 204;
   const text = isEmpty ? '' : (reply.text ?? '');
@@ -229,7 +234,7 @@ async function answer(
     reply = errorReply(error);
   }
   count(running.usage, info?.kind ?? 'other', reply.charge);
-  if (!outgoing.destroyed) send(outgoing, reply, running, info);
+  if (!outgoing.destroyed) send(outgoing, { reply, info }, running.storage);
 }
 
 function createHttpServer(running: Running): Server {

@@ -4,8 +4,8 @@
 // Leaves:  what a write means to items.ts, the shape of definitions to account.ts.
 //
 // Invariants:
-//   1. One SQLite table per container; the key of an entry is its lsn, given anew at every write: the
-//      table in key order is the change feed, without a further index.
+//   1. One SQLite table per container; the key of an entry is its lsn, given anew at every write:
+//      the table in key order is the change feed, without a further index.
 //   2. lsn never falls, not even when the newest items are deleted and the process restarts: it is
 //      reserved in blocks before use, so session tokens and feed positions stay valid.
 //   3. Writes of one event-loop turn share one transaction and are answered after its commit; each
@@ -259,8 +259,8 @@ export class Storage {
     };
   }
 
-  /** Creates the SQLite tables of a container; part of the write that creates it. */
-  createTables(number: number, policy: IndexingPolicy): void {
+  /** Creates what holds the items of a container; part of the write that creates it. */
+  createItems(number: number, policy: IndexingPolicy): void {
     const items = `items_${number}`;
     this.sql.exec(`CREATE TABLE ${items}(lsn INTEGER PRIMARY KEY, pk TEXT NOT NULL,
         id TEXT NOT NULL, etag TEXT NOT NULL, expires INTEGER, number INTEGER NOT NULL,
@@ -293,7 +293,7 @@ export class Storage {
     }
   }
 
-  dropTables(number: number): void {
+  dropItems(number: number): void {
     this.sql.exec(`DROP TABLE items_${number}; DROP TABLE unique_${number};`);
   }
 

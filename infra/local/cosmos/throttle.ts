@@ -1,6 +1,7 @@
-// PURE. Request units per second, for containers that were given a throughput: a bucket per container
-// that refills with time. A request is admitted while the bucket is not overdrawn, then charged; one
-// that finds it overdrawn is answered 429 with the time to wait, as Azure does (substatus 3200).
+// PURE. Request units per second, for containers that were given a throughput: a bucket per
+// container that refills with time. A request is admitted while the bucket is not overdrawn, then
+// charged; one that finds it overdrawn is answered 429 with the time to wait, as Azure does
+// (substatus 3200).
 
 import { CosmosError } from './errors.ts';
 import type { CosmosRequestInfo } from './intercept.ts';
