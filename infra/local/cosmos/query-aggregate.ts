@@ -86,8 +86,8 @@ export function assertGrouped(query: Query): void {
     if (expression.kind === 'aggregate' || groups.has(JSON.stringify(expression))) return;
     if (expression.kind === 'variable' || expression.kind === 'member') {
       throw badRequest(
-        'A property reference in the select list is invalid because it is not contained in either ' +
-          'an aggregate function or the GROUP BY clause.',
+        'A property reference in the select list is invalid because it is not contained in ' +
+          'either an aggregate function or the GROUP BY clause.',
       );
     }
     innerExpressions(expression).forEach(check);

@@ -35,8 +35,8 @@ export function assertOrderServed(query: Query, root: string, policy: IndexingPo
     const found = propertyPath(by);
     if (found?.root !== root || found.path.length === 0) {
       throw badRequest(
-        'Unsupported ORDER BY clause. An ORDER BY item expression could not be mapped to a property ' +
-          'path of the item.',
+        'Unsupported ORDER BY clause. An ORDER BY item expression could not be mapped to a ' +
+          'property path of the item.',
       );
     }
     return { path: found.path, isDescending };
@@ -44,7 +44,8 @@ export function assertOrderServed(query: Query, root: string, policy: IndexingPo
   if (order.length > 1) {
     if (policy.composites.some((composite) => isServedBy(composite, order))) return;
     throw badRequest(
-      'The order by query does not have a corresponding composite index that it can be served from.',
+      'The order by query does not have a corresponding composite index ' +
+        'that it can be served from.',
     );
   }
   const path = order[0]?.path ?? [];
