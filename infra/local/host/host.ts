@@ -10,7 +10,7 @@
 import { mkdirSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import type { RequestListener } from 'node:http';
-import { realClock, sleep, type Clock } from '../../../shared/clock.ts';
+import { realClock, type Clock } from '../../../shared/clock.ts';
 import { openHub, type Hub, type HubOptions } from '../durable/hub.ts';
 import { adminRoute } from './admin.ts';
 import { createSay, hostLevel, type HostLogLevel, type Say } from './console.ts';
@@ -22,6 +22,7 @@ import { createInvoker, type Invoker } from './invoker.ts';
 import { applyEnvironment, readHostSettings, type HostSettings } from './settings.ts';
 import { openTimerStore, type TimerStore } from './timer.ts';
 import { runByHand, startTriggers, type Triggers } from './triggers.ts';
+import { within } from './waits.ts';
 import { loadApp, runAppHooks, type LoadedApp } from './worker.ts';
 
 export interface HostOptions {
@@ -56,6 +57,7 @@ export interface FunctionsHost {
 /** Together below the ten seconds a Ctrl-C may take. */
 const drainMsMax = 4_500;
 const terminateMsMax = 5_000; // the grace of the real host [FH 1.14]
+const closeStepMsMax = 1_000;
 
 /** Starts a host. A busy port rejects with code 'EADDRINUSE' and `port`. */
 export async function startHost(options: HostOptions): Promise<FunctionsHost> {
@@ -213,28 +215,21 @@ function createApi(parts: Parts, accepted: readonly HttpFunction[]): FunctionsHo
 
 async function closeHost(parts: Parts, drain: () => Promise<void>): Promise<void> {
   const { app, invoker, say, undo } = parts;
-  const isDrained = await within(drainMsMax, drain());
+  // of real time, whatever clock the functions have
+  const isDrained = await within(realClock, drainMsMax, drain());
   if (!isDrained) {
     say('warning', `Stopped with functions in flight: ${invoker.running().join(', ')}`);
   }
   const terminated = runAppHooks(app, 'appTerminate').catch((error: unknown) =>
     say('error', `An appTerminate hook failed: ${String(error)}`),
   );
-  if (!(await within(terminateMsMax, terminated))) {
+  if (!(await within(realClock, terminateMsMax, terminated))) {
     say('warning', 'appTerminate hooks took longer than 5 s and were left');
   }
   invoker.close();
-  for (const step of undo.reverse()) await within(terminateMsMax, Promise.resolve(step()));
-}
-
-/** Whether it came in time; of real time, whatever clock the functions have. */
-async function within(ms: number, work: Promise<unknown>): Promise<boolean> {
-  const giveUp = new AbortController();
-  let isDone = false;
-  const done = work.then(() => (isDone = true));
-  await Promise.race([done, sleep(realClock, ms, giveUp.signal)]);
-  giveUp.abort();
-  return isDone;
+  for (const step of undo.reverse()) {
+    await within(realClock, closeStepMsMax, Promise.resolve(step()));
+  }
 }
 
 function createAdmin(

@@ -11,6 +11,7 @@ import type { ServiceBusReceivedMessage, ServiceBusSessionReceiver } from '@azur
 import type { Clock, Timer } from '../../../shared/clock.ts';
 import type { Say } from './console.ts';
 import type { ServiceBusSettings } from './settings.ts';
+import { createLeave, within, type Leave } from './waits.ts';
 
 export interface HoldOptions {
   receiver: ServiceBusSessionReceiver;
@@ -40,6 +41,7 @@ export function holdSession(options: HoldOptions): Hold {
   let resolveOver = (): void => {};
   const over = new Promise<void>((resolve) => (resolveOver = resolve));
   const renewal = renewSession(options);
+  const lost = createLeave();
 
   const finish = (): void => {
     isOver = true;
@@ -56,13 +58,16 @@ export function holdSession(options: HoldOptions): Hold {
   const processMessage = async (message: ServiceBusReceivedMessage): Promise<void> => {
     if (isOver) return; // [N3]
     isBusy = true;
-    await handleAndSettle(options, message);
+    await handleAndSettle(options, message, lost);
     isBusy = false;
     lastAt = clock.now();
     if (receiver.isClosed || isOver) finish();
   };
   // handler failures are settled above, so what comes here is the link's end
-  const processError = async (): Promise<void> => finish();
+  const processError = async (): Promise<void> => {
+    lost.now();
+    finish();
+  };
 
   receiver.subscribe(
     { processMessage, processError },
@@ -71,7 +76,8 @@ export function holdSession(options: HoldOptions): Hold {
   watchIdle();
   const ended = over.then(async () => {
     renewal.stop();
-    await receiver.close().catch(() => {
+    if (receiver.isClosed) return; // closing a link again that is gone never ends
+    await within(clock, closeMsMax, receiver.close()).catch(() => {
       // a lost link is closed already
     });
   });
@@ -81,6 +87,7 @@ export function holdSession(options: HoldOptions): Hold {
 async function handleAndSettle(
   options: HoldOptions,
   message: ServiceBusReceivedMessage,
+  lost: Leave,
 ): Promise<void> {
   const { receiver } = options;
   let isDone = true;
@@ -91,9 +98,11 @@ async function handleAndSettle(
   }
   if (isDone && !options.autoComplete) return;
   try {
-    if (isDone)
-      await receiver.completeMessage(message); // [N1]
-    else await receiver.abandonMessage(message); // [N2]
+    const settling = isDone
+      ? receiver.completeMessage(message) // [N1]
+      : receiver.abandonMessage(message); // [N2]
+    // the client waits 60 s for an answer that a broken connection never brings
+    if (!(await lost.orDone(settling))) throw new Error('SessionLockLost: the link is gone');
   } catch (error) {
     sayUnsettled(options, { message, action: isDone ? 'Complete' : 'Abandon', error }); // [N5]
   }
@@ -125,6 +134,7 @@ export function codeOf(error: unknown): string {
 }
 
 const renewBufferMsMax = 10_000;
+const closeMsMax = 5_000;
 
 /** [N4] Renews shortly before expiry until the budget is spent; the real buffer is <= 10 s. */
 function renewSession(options: HoldOptions): { stop(): void } {

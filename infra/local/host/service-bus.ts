@@ -13,8 +13,9 @@ import { sleep, type Clock } from '../../../shared/clock.ts';
 import type { Say } from './console.ts';
 import type { HostFunction } from './functions.ts';
 import { createClientPool, openClient, type Seat } from './service-bus-clients.ts';
-import { codeOf, holdSession, type Hold } from './service-bus-session.ts';
+import { codeOf, holdSession, sayUnsettled, type Hold } from './service-bus-session.ts';
 import type { ServiceBusSettings } from './settings.ts';
+import { createLeave, within } from './waits.ts';
 
 export interface ListenerOptions {
   fn: HostFunction;
@@ -82,13 +83,12 @@ export function listenToSessions(options: ListenerOptions, trigger: QueueTrigger
         skipParsingBodyAsJson: true,
         skipConvertingDate: true,
       });
-      const receiver = await leave.orResult(accepting);
-      if (!receiver) {
+      if (!(await leave.orDone(accepting))) {
         void accepting.then((late) => late.close()).catch(() => {});
         return undefined; // its waiter at the broker goes with the connection
       }
       fault.clear();
-      return [receiver, seat];
+      return [await accepting, seat];
     } catch (error) {
       if (isConnectionFault(error)) seat.discard();
       else seat.release();
@@ -129,6 +129,9 @@ export function listenToSessions(options: ListenerOptions, trigger: QueueTrigger
   };
 }
 
+/** A settlement under way when a connection breaks is never answered: the client would wait 60 s. */
+const settleMsMax = 10_000;
+
 /** A plain queue or a dead-letter queue, `maxConcurrentCalls` at a time. */
 export function listenToQueue(options: ListenerOptions, trigger: QueueTrigger): Listener {
   const { settings, say } = options;
@@ -150,12 +153,15 @@ export function listenToQueue(options: ListenerOptions, trigger: QueueTrigger): 
     await options.handle(message).catch(() => void (isDone = false));
     if (isDone && !trigger.autoComplete) return;
     const action = isDone ? 'Complete' : 'Abandon';
-    await settle(action, () =>
+    const settled = settle(action, () =>
       isDone ? receiver.completeMessage(message) : receiver.abandonMessage(message),
-    ).catch((error: unknown) => {
-      const text = `EntityPath=${queue}, MessageId=${String(message.messageId)}`;
-      say('warning', `Message processing error (Action=${action}, ${text}): ${codeOf(error)}`);
-    });
+    );
+    try {
+      if (await within(options.clock, settleMsMax, settled)) return;
+      throw new Error(`no answer within ${settleMsMax / 1000} s`);
+    } catch (error) {
+      sayUnsettled({ queue, say }, { message, action, error });
+    }
   };
   const subscription = receiver.subscribe(
     {
@@ -195,21 +201,6 @@ function createSettleGate(): (outcome: string, settle: () => Promise<void>) => P
     const mine = before.then(settle);
     group = Promise.all([group, mine.catch(() => {})]);
     return mine;
-  };
-}
-
-/** Lets waits end early. No `Promise.race` with one promise of a long life: that one would keep a
- *  reaction for every accept there ever was. */
-function createLeave(): { orResult<T>(work: Promise<T>): Promise<T | undefined>; now(): void } {
-  const leavers = new Set<() => void>();
-  return {
-    orResult: (work) =>
-      new Promise((resolve, reject) => {
-        const onLeave = (): void => resolve(undefined);
-        leavers.add(onLeave);
-        work.then(resolve, reject).finally(() => leavers.delete(onLeave));
-      }),
-    now: () => leavers.forEach((onLeave) => onLeave()),
   };
 }
 
