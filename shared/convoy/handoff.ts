@@ -64,9 +64,15 @@ export function wait(gate: Gate, progress: Progress, at: number): Gate {
   return { ...gate, waiting: true, writtenAt: at };
 }
 
-/** [H6] Whether the convoy may close now; the outbox is the caller's to know. */
+/** [H11] Whether outputs may still lie in the outbox. */
+export function outputsPending(gate: Gate, progress: Progress): boolean {
+  return progress.outputCommits > gate.publishedCommits;
+}
+
+/** [H6] Cursor = tail, hold none, outbox empty. */
 export function mayClose(gate: Gate, progress: Progress): boolean {
-  return progress.cursor === gate.tail && progress.hold.kind === 'none';
+  const isDrained = progress.cursor === gate.tail && progress.hold.kind === 'none';
+  return isDrained && !outputsPending(gate, progress);
 }
 
 /** [H6] Gate idle, fence moved past the epoch that closes. `dueAt` wakes the key for its windows. */
@@ -75,7 +81,10 @@ export function close(
   progress: Progress,
   options: { at: number; dueAt: number | null },
 ): { gate: Gate; progress: Progress } {
-  assert.ok(mayClose(gate, progress), 'H6: closes only with cursor = tail and no hold');
+  assert.ok(
+    mayClose(gate, progress),
+    'H6: closes only with cursor = tail, no hold, nothing to publish',
+  );
   assert.equal(gate.phase, 'active', 'H6: only an active gate closes');
   return {
     gate: { ...gate, phase: 'idle', waiting: false, dueAt: options.dueAt, writtenAt: options.at },

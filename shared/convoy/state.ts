@@ -31,6 +31,8 @@ export interface Gate {
   lastAdmittedAt: number | null;
   /** The broker's number of the last admitted message: recorded, never deciding. */
   sequence: number | null;
+  /** [H11] The outputs of so many commits are published and removed from the outbox. */
+  publishedCommits: number;
   /** [H8] Copied in while held, so that a list needs one item. */
   hold: Hold;
   cursor: number | null;
@@ -65,8 +67,8 @@ export interface Progress {
   skip: number | null;
   /** How many messages have been settled: the order of chain and outputs. */
   settled: number;
-  /** [H11] The last commit wrote outputs and no later write has found them all published. */
-  outputsPending: boolean;
+  /** [H11] How many commits have written outputs; all are published when the gate says so too. */
+  outputCommits: number;
   /** [H11] Next `n` of an output at the cursor's position. */
   nextOutput: number;
   chain: string;
@@ -147,6 +149,7 @@ export function initialGate(): Gate {
     lastMessageId: null,
     lastAdmittedAt: null,
     sequence: null,
+    publishedCommits: 0,
     hold: noHold,
     cursor: null,
     writtenAt: 0,
@@ -163,7 +166,7 @@ export function initialProgress(state: unknown, writtenAt: number): Progress {
     hold: noHold,
     skip: null,
     settled: 0,
-    outputsPending: false,
+    outputCommits: 0,
     nextOutput: 0,
     chain: '',
     counts: noCounts,

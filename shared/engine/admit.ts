@@ -44,13 +44,16 @@ export async function admitMessage(engine: Engine, request: AdmitRequest): Promi
       await ensureStarted(engine, request, { gate, wake, duplicate: false }); // H2
       return { kind: 'admitted', position: step.position, epoch: gate.epoch };
     }
-    // H1: a duplicate is only what a read of `seen` finds after the failure.
-    const seen = await store.readSeen(convoyId, message.messageId);
+    // H1: a duplicate is only what a read of `seen` finds after the failure. 412 is the gate's, so the
+    // batch never came to `seen`: the retry asks again.
+    const seen =
+      result.status === 409 ? await store.readSeen(convoyId, message.messageId) : undefined;
+    store.forget?.(convoyId);
     if (seen !== undefined) {
       const gate = await gateThatCounts(engine, convoyId, seen);
       if (gate) return serveDuplicate(engine, request, { gate, position: seen.position });
     }
-    await sleep(clock, Math.min(conflicts * 5, 250));
+    if (conflicts > 0) await sleep(clock, Math.min(conflicts * 5, 250));
   }
   throw new StoreUnavailable(`admit of ${convoyId}: ${conflictsMax} conflicts in a row`);
 }

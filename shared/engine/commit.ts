@@ -10,9 +10,19 @@ import { watermarkAfterQuiet } from '../convoy/window.ts';
 import type { InboxItem, OutboxItem, WindowItem } from '../store/items.ts';
 import { itemIds } from '../store/items.ts';
 import { type BatchResult, type StoreOperation, StoreRefused } from '../store/store.ts';
-import { type Drain, type Next, holdKey, silentSince } from './drain-context.ts';
-import { publishCommitted } from './outbox.ts';
+import {
+  type Drain,
+  type Next,
+  afterRefusal,
+  holdKey,
+  removalsOf,
+  silentSince,
+} from './drain-context.ts';
+import { publishItems, removePublished } from './outbox.ts';
 import { progressItem } from './placed.ts';
+
+/** What Cosmos takes in one batch. */
+const operationsMax = 100;
 
 /** Settles what fits of `messages` (none: closes windows whose quiet time has passed), commits and
  *  publishes. Rejects when the store or the broker fails; nothing is half done then. */
@@ -23,9 +33,10 @@ export async function commitSettled(
 ): Promise<Next> {
   const settled = await settleRun(drain, definition, messages);
   const { settlements, outputs, closed } = settled;
+  const { outputCommits } = settled.progress;
   const progress = progressItem(drain.request, {
     ...settled.progress,
-    outputsPending: outputs.length > 0,
+    outputCommits: outputs.length > 0 ? outputCommits + 1 : outputCommits,
   });
   const outbox = outboxItems(drain, settled);
   const operations: StoreOperation[] = [
@@ -34,6 +45,9 @@ export async function commitSettled(
     ...closed.map((window) => windowOperation(drain, definition, window)),
     ...outbox.map((item): StoreOperation => ({ kind: 'create', item })),
   ];
+  if (operations.length + drain.published.size <= operationsMax)
+    operations.push(...removalsOf(drain));
+  else await removePublished(drain);
   let result: BatchResult;
   try {
     result = await drain.engine.store.batch(drain.convoyId, operations);
@@ -45,9 +59,12 @@ export async function commitSettled(
     return holdKey(drain, tooLarge(drain, messages));
   }
   if (!result.applied) return refused(drain, operations, result);
+  drain.published.clear();
   const committed = { item: progress, etag: result.etags[0] ?? '' };
-  await publishCommitted({ ...drain, progress: committed }, outbox);
-  return { progress: committed };
+  const gate = await publishItems({ ...drain, progress: committed }, outbox);
+  // The gate's ETag still stands if nobody wrote it: when the run reached its tail, the next pass tries
+  // to wait or close with it, and a 412 says that a message came.
+  return { progress: committed, gate: progress.cursor === gate.item.tail ? gate : undefined };
 }
 
 async function settleRun(
@@ -144,8 +161,9 @@ function outboxItems(drain: Drain, settled: Settled): OutboxItem[] {
   let open: Output[] = [];
   let bytes = 0;
   const pack = (): void => {
-    if (open.length === 0) return;
-    const id = itemIds.outbox(settled.progress.settled, items.length);
+    const [first] = open;
+    if (first === undefined) return;
+    const id = itemIds.outbox(settled.progress.settled, first);
     items.push({ id, convoyId: drain.convoyId, kind: 'outbox', outputs: open });
     open = [];
     bytes = 0;
@@ -176,8 +194,11 @@ async function refused(
   operations: StoreOperation[],
   result: Extract<BatchResult, { applied: false }>,
 ): Promise<Next> {
-  if (result.status === 412) return { progress: undefined };
   const operation = operations[result.failed];
+  const isFence = result.status === 412;
+  const isRemoval = operation?.kind === 'delete'; // a zombie attempt removed it too
+  afterRefusal(drain, result);
+  if (isFence || isRemoval) return { progress: undefined };
   const id = operation && ('item' in operation ? operation.item.id : operation.id);
   const reread = await drain.engine.store.readProgress(drain.convoyId);
   if (reread?.etag !== drain.progress.etag) return { progress: undefined };

@@ -2,7 +2,7 @@
 import type { ConvoyDefinition } from '../convoy/definition.ts';
 import type { Hold } from '../convoy/state.ts';
 import type { GateItem, ProgressItem } from '../store/items.ts';
-import type { Versioned } from '../store/store.ts';
+import type { StoreOperation, Versioned } from '../store/store.ts';
 import type { Engine, InstanceInput } from './ports.ts';
 
 export interface DrainRequest extends InstanceInput {
@@ -18,11 +18,25 @@ export interface Drain {
   definition: ConvoyDefinition | undefined;
   gate: Versioned<GateItem>;
   progress: Versioned<ProgressItem>;
+  /** [H11] Outbox items that the broker has acknowledged: the next batch of this drain removes them. */
+  published: Set<string>;
 }
 
-/** How one pass of a drain goes on: with this progress, or (undefined) with a fresh read of it. */
+/** [H11] The removals that ride along with the next batch; `removed` when it was applied. */
+export function removalsOf(drain: Drain): StoreOperation[] {
+  return [...drain.published].map((id) => ({ kind: 'delete', id }));
+}
+
+/** After a refused batch: a zombie attempt removed them too (404), so they are not ours to remove. */
+export function afterRefusal(drain: Drain, result: { status: number }): void {
+  if (result.status === 404) drain.published.clear();
+  drain.engine.store.forget?.(drain.convoyId);
+}
+
+/** How the next pass of a drain goes on: with these items, or (undefined) with a fresh read. */
 export interface Next {
   progress: Versioned<ProgressItem> | undefined;
+  gate?: Versioned<GateItem> | undefined;
 }
 
 /** [H5] Writes a hold under the fence; the next round rests [H8]. */
@@ -32,7 +46,10 @@ export async function holdKey(drain: Drain, hold: Hold): Promise<Next> {
   const result = await drain.engine.store.batch(drain.convoyId, [
     { kind: 'replace', item: held, ifMatch: etag },
   ]);
-  if (!result.applied) return { progress: undefined }; // 412: somebody else moved on, look again
+  if (!result.applied) {
+    afterRefusal(drain, result);
+    return { progress: undefined }; // 412: somebody else moved on, look again
+  }
   return { progress: { item: held, etag: result.etags[0] ?? '' } };
 }
 

@@ -11,7 +11,15 @@
 // (rested then), a wait announced but not waited (the linger or the sweeper comes round).
 import { sleep } from '../clock.ts';
 import type { ConvoyDefinition } from '../convoy/definition.ts';
-import { assertHandoff, close, isCurrent, mayClose, rest, wait } from '../convoy/handoff.ts';
+import {
+  assertHandoff,
+  close,
+  isCurrent,
+  mayClose,
+  outputsPending,
+  rest,
+  wait,
+} from '../convoy/handoff.ts';
 import type { Hold } from '../convoy/state.ts';
 import { dueWindows, quietDueAt, watermarkAfterQuiet } from '../convoy/window.ts';
 import { reasonOf } from '../errors.ts';
@@ -19,8 +27,16 @@ import { convoyIdOf } from '../keys.ts';
 import type { GateItem, InboxItem, ProgressItem } from '../store/items.ts';
 import type { Versioned } from '../store/store.ts';
 import { commitSettled } from './commit.ts';
-import { type Drain, type DrainRequest, type Next, holdKey, silentSince } from './drain-context.ts';
-import { publishOutbox } from './outbox.ts';
+import {
+  type Drain,
+  type DrainRequest,
+  type Next,
+  afterRefusal,
+  holdKey,
+  removalsOf,
+  silentSince,
+} from './drain-context.ts';
+import { publishOutbox, removePublished } from './outbox.ts';
 import { gateItem, progressItem } from './placed.ts';
 import type { Engine } from './ports.ts';
 
@@ -40,68 +56,81 @@ export type DrainResult =
 
 const staleReadsMax = 5;
 
+/** What one drain remembers from pass to pass. */
+interface Pass {
+  gate: Versioned<GateItem> | undefined;
+  progress: Versioned<ProgressItem> | undefined;
+  published: Set<string>;
+  hasCommitted: boolean;
+}
+
 /** Never rejects: a failure is a result, because a failed drain never ends the instance [H7]. */
 export async function drain(engine: Engine, request: DrainRequest): Promise<DrainResult> {
+  const convoyId = convoyIdOf(request.convoy, request.key);
   const untilAt = engine.clock.now() + engine.settings.drainSecondsMax * 1000;
+  const published = new Set<string>();
+  let pass: Pass = { gate: undefined, progress: undefined, published, hasCommitted: false };
   try {
-    let known: Versioned<ProgressItem> | undefined;
     do {
-      const round = await drainRound(engine, request, known);
-      if ('kind' in round) return round;
-      known = round.progress;
+      const end = await drainPass(engine, request, pass);
+      if ('kind' in end) {
+        if (end.kind === 'failed') engine.store.forget?.(convoyId);
+        return end;
+      }
+      pass = { ...pass, ...end, hasCommitted: pass.hasCommitted || end.progress !== undefined };
     } while (engine.clock.now() < untilAt);
     return { kind: 'more' };
   } catch (error) {
     const { convoy, key, epoch } = request;
+    engine.store.forget?.(convoyId);
     engine.log.warn('drain failed', { convoy, key, epoch, reason: reasonOf(error) });
     return { kind: 'failed', reason: reasonOf(error) };
   }
 }
 
-/** One pass. Returns the final result, or the progress to go on with (undefined: read it again). */
-async function drainRound(
+/** One pass: the final result, or what the next pass goes on with (undefined: it reads again). */
+async function drainPass(
   engine: Engine,
   request: DrainRequest,
-  known: Versioned<ProgressItem> | undefined,
+  pass: Pass,
 ): Promise<DrainResult | Next> {
   const convoyId = convoyIdOf(request.convoy, request.key);
   // H7: gate, then progress. Our own commit of this drain is as good as a read: its ETag decides.
-  const gate = await engine.store.readGate(convoyId);
-  const progress = known ?? (await engine.store.readProgress(convoyId));
+  const gate = pass.gate ?? (await engine.store.readGate(convoyId));
+  const progress = pass.progress ?? (await engine.store.readProgress(convoyId));
   if (!gate || !progress) return { kind: 'failed', reason: `stale read: no gate of ${convoyId}` };
-  if (!isCurrent(gate.item, progress.item, request.epoch))
-    return fencedOrStale(request, gate, progress);
-  const definition = engine.definitions.get(request.convoy);
-  const drain: Drain = { engine, request, convoyId, definition, gate, progress };
-
-  if (progress.item.outputsPending && !known) {
-    drain.progress = await publishOutbox(drain); // H11: any epoch publishes what it finds
+  if (!isCurrent(gate.item, progress.item, request.epoch)) {
+    return fencedOrStale(request, gate.item, progress.item);
   }
-  const { hold } = drain.progress.item;
+  const definition = engine.definitions.get(request.convoy);
+  const { published } = pass;
+  let drain: Drain = { engine, request, convoyId, definition, gate, progress, published };
+  if (outputsPending(gate.item, progress.item)) {
+    drain = { ...drain, ...(await publishOutbox(drain)) }; // H11: any epoch publishes what it finds
+  }
+  const { hold, cursor } = drain.progress.item;
   if (hold.kind === 'blocked' || hold.kind === 'paused') return restHeld(drain);
   if (!definition) return holdKey(drain, unknownConvoy(drain));
   const now = engine.clock.now();
   if (hold.kind === 'retrying' && (hold.nextAttemptAt ?? 0) > now) {
+    await removePublished(drain);
     return { kind: 'retryAt', at: hold.nextAttemptAt ?? now };
   }
-  if (drain.progress.item.cursor < gate.item.tail) return settleBacklog(drain, definition);
+  if (cursor < gate.item.tail) return settleBacklog(drain, definition);
+  if (cursor > gate.item.tail) return { kind: 'failed', reason: 'stale read: tail before cursor' };
   if (windowsDue(drain, definition)) return commitSettled(drain, definition, []);
   // A drain that has just worked lingers again, whatever the timer said before.
-  return (request.mayClose && !known) || definition.lingerSeconds === 0
+  return (request.mayClose && !pass.hasCommitted) || definition.lingerSeconds === 0
     ? closeConvoy(drain, definition)
     : announceWait(drain, definition);
 }
 
 /** [H3] A newer epoch fences; an older one can only be a stale read, which a later drain corrects. */
-function fencedOrStale(
-  request: DrainRequest,
-  gate: Versioned<GateItem>,
-  progress: Versioned<ProgressItem>,
-): DrainResult {
+function fencedOrStale(request: DrainRequest, gate: GateItem, progress: ProgressItem): DrainResult {
   const { epoch } = request;
-  const ended = gate.item.epoch === epoch && gate.item.phase !== 'active';
-  if (gate.item.epoch > epoch || progress.item.epoch > epoch || ended) return { kind: 'fenced' };
-  return { kind: 'failed', reason: `stale read: epoch ${gate.item.epoch} seen by epoch ${epoch}` };
+  const ended = gate.epoch === epoch && gate.phase !== 'active';
+  if (gate.epoch > epoch || progress.epoch > epoch || ended) return { kind: 'fenced' };
+  return { kind: 'failed', reason: `stale read: epoch ${gate.epoch} seen by epoch ${epoch}` };
 }
 
 async function settleBacklog(
@@ -154,8 +183,9 @@ async function restHeld(drain: Drain): Promise<DrainResult | Next> {
   const result = await engine.store.batch(drain.convoyId, [
     { kind: 'replace', item: gateItem(request, after.gate), ifMatch: gate.etag },
     { kind: 'replace', item: progressItem(request, after.progress), ifMatch: progress.etag },
+    ...removalsOf(drain),
   ]);
-  return result.applied ? { kind: 'rested' } : { progress: undefined };
+  return result.applied ? { kind: 'rested' } : lookAgain(drain, result);
 }
 
 /** [H4] One wake per wait: announced under If-Match of the gate that showed no backlog. */
@@ -167,8 +197,9 @@ async function announceWait(
   const waiting = wait(gate.item, progress.item, engine.clock.now());
   const result = await engine.store.batch(drain.convoyId, [
     { kind: 'replace', item: gateItem(request, waiting), ifMatch: gate.etag },
+    ...removalsOf(drain),
   ]);
-  if (!result.applied) return { progress }; // 412: a message came, drain again
+  if (!result.applied) return lookAgain(drain, result); // 412: a message came, drain again
   return { kind: 'waiting', seconds: definition.lingerSeconds };
 }
 
@@ -178,21 +209,25 @@ async function closeConvoy(
   definition: ConvoyDefinition,
 ): Promise<DrainResult | Next> {
   const { gate, engine, request } = drain;
-  // The outbox is empty: this drain published it, or no commit since has written outputs (H11).
-  const cleared = { ...drain.progress.item, outputsPending: false };
-  if (!mayClose(gate.item, cleared)) return { kind: 'failed', reason: `hold ${cleared.hold.kind}` };
-  const dueAt = quietDueAt(cleared, definition.quietSeconds, silentSince(drain));
-  const after = close(gate.item, cleared, { at: engine.clock.now(), dueAt });
+  const progress = drain.progress.item;
+  if (!mayClose(gate.item, progress))
+    return { kind: 'failed', reason: `hold ${progress.hold.kind}` };
+  const dueAt = quietDueAt(progress, definition.quietSeconds, silentSince(drain));
+  const after = close(gate.item, progress, { at: engine.clock.now(), dueAt });
   assertHandoff(after.gate, after.progress);
+  const { etag } = drain.progress;
   const result = await engine.store.batch(drain.convoyId, [
     { kind: 'replace', item: gateItem(request, after.gate), ifMatch: gate.etag },
-    {
-      kind: 'replace',
-      item: progressItem(request, after.progress),
-      ifMatch: drain.progress.etag,
-    },
+    { kind: 'replace', item: progressItem(request, after.progress), ifMatch: etag },
+    ...removalsOf(drain),
   ]);
-  return result.applied ? { kind: 'closed' } : { progress: undefined };
+  return result.applied ? { kind: 'closed' } : lookAgain(drain, result);
+}
+
+/** A refused batch changed nothing: the next pass reads both items again. */
+function lookAgain(drain: Drain, result: { status: number }): Next {
+  afterRefusal(drain, result);
+  return { progress: undefined };
 }
 
 /** Windows left over from a full commit, or whose quiet time has passed. */

@@ -3,36 +3,38 @@
 // publishes what it finds: a repeat carries the same message id.
 import type { Hold } from '../convoy/state.ts';
 import { noHold } from '../convoy/state.ts';
-import type { OutboxItem, ProgressItem } from '../store/items.ts';
-import type { Versioned } from '../store/store.ts';
+import type { OutboxItem } from '../store/items.ts';
 import { type Drain, holdKey } from './drain-context.ts';
 
 const unpublishedMax = 200;
 
-/** Publishes what earlier drains left. Returns the progress to go on with. */
-export async function publishOutbox(drain: Drain): Promise<Versioned<ProgressItem>> {
+/** Publishes what earlier drains left. Returns gate and progress to go on with: both still have their
+ *  ETags, and the next batch writes down what changed. */
+export async function publishOutbox(drain: Drain): Promise<Pick<Drain, 'gate' | 'progress'>> {
   const left = await drain.engine.store.readOutbox(drain.convoyId);
-  await publishCommitted(drain, left);
+  const gate = await publishItems(drain, left);
   const { item, etag } = drain.progress;
-  // `publishing` ends here; the next commit or close writes it down.
   const hold = item.hold.kind === 'publishing' ? noHold : item.hold;
-  return { item: { ...item, hold }, etag };
+  return { gate, progress: { item: { ...item, hold }, etag } };
 }
 
-/** Publishes the items of one commit and removes them. Rejects when the broker does not accept. */
-export async function publishCommitted(drain: Drain, items: OutboxItem[]): Promise<void> {
-  if (items.length === 0) return;
-  const { engine, request, convoyId } = drain;
+/** Publishes outbox items and marks them for removal. Rejects when the broker does not accept. Returns
+ *  the gate that says so. */
+export async function publishItems(drain: Drain, items: OutboxItem[]): Promise<Drain['gate']> {
+  const { engine, request, convoyId, gate, progress } = drain;
   const outputs = items.flatMap((item) => item.outputs);
   try {
-    await engine.publisher.publish(request.convoy, request.key, outputs);
+    if (outputs.length > 0) await engine.publisher.publish(request.convoy, request.key, outputs);
   } catch (error) {
-    if (outputs.length > unpublishedMax)
+    if (outputs.length > unpublishedMax) {
       await holdKey(drain, publishingHold(drain, outputs.length));
+    }
     throw error;
   }
-  await removePublished(drain, items);
+  for (const { id } of items) drain.published.add(id);
   engine.log.info('published', { convoyId, outputs: outputs.length });
+  const publishedCommits = progress.item.outputCommits;
+  return { item: { ...gate.item, publishedCommits }, etag: gate.etag };
 }
 
 function publishingHold(drain: Drain, count: number): Hold {
@@ -44,14 +46,15 @@ function publishingHold(drain: Drain, count: number): Hold {
   };
 }
 
-/** A zombie attempt may have removed some: then each is removed by itself, absence being success. */
-async function removePublished(drain: Drain, items: OutboxItem[]): Promise<void> {
-  const { store } = drain.engine;
-  const remove = items.map((item) => ({ kind: 'delete' as const, id: item.id }));
-  for (let from = 0; from < remove.length; from += 90) {
-    const some = remove.slice(from, from + 90);
-    const result = await store.batch(drain.convoyId, some);
+/** [H11] Removes what no later batch of this drain will: a drain that ends without writing the gate. */
+export async function removePublished(drain: Drain): Promise<void> {
+  const ids = [...drain.published];
+  drain.published.clear();
+  for (let from = 0; from < ids.length; from += 90) {
+    const some = ids.slice(from, from + 90).map((id) => ({ kind: 'delete' as const, id }));
+    const result = await drain.engine.store.batch(drain.convoyId, some);
     if (result.applied) continue;
-    for (const one of some) await store.batch(drain.convoyId, [one]);
+    // A zombie attempt removed some: each by itself, absence being success.
+    for (const one of some) await drain.engine.store.batch(drain.convoyId, [one]);
   }
 }

@@ -106,7 +106,9 @@ export const itemIds = {
   inbox: (position: number) => `inbox:${padded(position)}`,
   seen: (messageId: string) => `seen:${hexHash(messageId)}`,
   window: (name: string, start: number) => `window:${name}:${start}`,
-  outbox: (settlement: number, n: number) => `outbox:${padded(settlement)}:${padded(n)}`,
+  /** Unique and in order of publishing: by settlement, then by the first output packed in. */
+  outbox: (settlement: number, first: { position: number; n: number }) =>
+    `outbox:${padded(settlement)}:${padded(first.position)}-${padded(first.n)}`,
   dead: (sequence: number) => `dead:${padded(sequence)}`,
   quarantine: (identity: string) => `quarantine:${hexHash(identity)}`,
 } as const;

@@ -88,6 +88,8 @@ export interface Totals {
 /** Every method rejects with StoreUnavailable or StoreRefused and with nothing else (but `check`).
  *  A limit is 1-1000; a list inside one key goes by item id. */
 export interface ConvoyStore {
+  /** Drops what an adapter remembers of a key: called when what was read turned out to be stale. */
+  forget?(convoyId: string): void;
   readGate(convoyId: string): Promise<Versioned<GateItem> | undefined>;
   readProgress(convoyId: string): Promise<Versioned<ProgressItem> | undefined>;
   readSeen(convoyId: string, messageId: string): Promise<SeenItem | undefined>;

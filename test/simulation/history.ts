@@ -28,9 +28,13 @@ export interface HistoryOptions {
 
 export interface History {
   sent: string[];
+  /** Those of them that emit an output; the others leave nothing but their effect. */
+  emitting: string[];
   /** In the order the broker took them, repeats of a message id left out. */
   published: { id: string; output: Output }[];
   store: ConvoyStore;
+  /** Writes that took a counter of gate or progress back: there must be none. */
+  backward: string[];
   epochs: number;
   faults: number;
 }
@@ -52,14 +56,19 @@ export async function runHistory(options: HistoryOptions): Promise<History> {
     if (random.chance(0.5)) await death();
     throw new StoreUnavailable('no answer');
   };
-  // Before the call takes effect, and after: then it was applied, but the answer got lost.
-  const memory = createMemoryStore({
-    clock: scheduler.clock,
-    intercept: fault,
-    interceptAnswer: fault,
-  });
-  const store = options.sabotage ? options.sabotage(memory) : memory;
-  const history: History = { sent: [], published: [], store, epochs: 0, faults: 0 };
+  const backward: string[] = [];
+  const watched = watch(createMemoryStore({ clock: scheduler.clock }), backward);
+  const faulty = withFaults(watched, fault);
+  const store = options.sabotage ? options.sabotage(faulty) : faulty;
+  const history: History = {
+    sent: [],
+    emitting: [],
+    published: [],
+    store,
+    backward,
+    epochs: 0,
+    faults: 0,
+  };
   const seen = new Set<string>();
   const publish = async (_: string, __: string, outputs: readonly Output[]): Promise<void> => {
     await fault();
@@ -109,6 +118,51 @@ export async function runHistory(options: HistoryOptions): Promise<History> {
   return history;
 }
 
+/** A fault before a call takes effect, or after: then it was applied, but the answer got lost. */
+function withFaults(store: ConvoyStore, fault: () => Promise<void>): ConvoyStore {
+  return new Proxy(store, {
+    get(target, name, receiver) {
+      const method: unknown = Reflect.get(target, name, receiver);
+      if (typeof method !== 'function') return method;
+      return async (...args: unknown[]): Promise<unknown> => {
+        await fault();
+        const answer: unknown = await Reflect.apply(method, target, args);
+        await fault();
+        return answer;
+      };
+    },
+  });
+}
+
+/** Tail, cursor, settlements and both epochs only rise, whoever writes. */
+function watch(store: ConvoyStore, backward: string[]): ConvoyStore {
+  const last = new Map<string, number>();
+  const rises = (name: string, value: number): void => {
+    const before = last.get(name) ?? 0;
+    if (value < before) backward.push(`${name} went from ${before} back to ${value}`);
+    last.set(name, value);
+  };
+  return {
+    ...store,
+    async batch(convoyId, operations) {
+      const result = await store.batch(convoyId, operations);
+      for (const operation of result.applied ? operations : []) {
+        if (!('item' in operation)) continue;
+        const { item } = operation;
+        if (item.kind === 'gate') {
+          rises('gate.epoch', item.epoch);
+          rises('gate.tail', item.tail);
+        } else if (item.kind === 'progress') {
+          rises('progress.epoch', item.epoch);
+          rises('progress.cursor', item.cursor);
+          rises('progress.settled', item.settled);
+        }
+      }
+      return result;
+    },
+  };
+}
+
 /** A session: the next message is delivered only after this one was settled. A crash or a lost lock
  *  delivers it again, sometimes while the first holder still works. */
 async function feed(
@@ -125,11 +179,13 @@ async function feed(
     // Some ids are sent twice by the sender: a duplicate must have no effect.
     const repeat = history.sent.length > 0 && random.chance(0.1);
     const messageId = repeat ? (history.sent[random.below(history.sent.length)] ?? '') : `m${i}`;
+    const emit = i % 2;
     if (!repeat) history.sent.push(messageId);
+    if (!repeat && emit > 0) history.emitting.push(messageId);
     const message = {
       messageId,
       type: 'added',
-      bodyText: JSON.stringify({ n: 1 }),
+      bodyText: JSON.stringify({ n: 1, emit }),
       schemaVersion: 1,
       occurredAt: i * 10_000,
       enqueuedAt: i * 10_000,
