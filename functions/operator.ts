@@ -12,12 +12,12 @@ import type { HealthDeps, OperatorDeps, Surroundings } from './operator/deps.ts'
 import { createServiceBusPing } from './operator/health.ts';
 import { problemLine, problemOf } from './operator/problem.ts';
 import { boardResponse, respond, routes } from './operator/routes.ts';
-import { deps, engineWith } from './wiring/deps.ts';
+import { deps, freshEngineWith } from './wiring/deps.ts';
 import { instancesOf } from './wiring/instances.ts';
 
 const health: HealthDeps = {
   clock: realClock,
-  checkStore: async () => (await deps()).engine.store.check(),
+  checkStore: async () => (await deps()).store.check(),
   pingServiceBus: createServiceBusPing(
     () => serviceBusAddress(process.env),
     convoys[0]?.queue ?? 'orders',
@@ -28,13 +28,13 @@ function surroundingsOf(context: InvocationContext): Surroundings {
   return {
     health,
     async deps(): Promise<OperatorDeps> {
-      const { engine, sender } = await deps();
+      const { engine, sender, store } = await deps();
       return {
-        store: engine.store,
+        store,
         clock: engine.clock,
         convoys,
         sender,
-        operate: async (request) => operate(await engineWith(instancesOf(context)), request),
+        operate: async (request) => operate(await freshEngineWith(instancesOf(context)), request),
       };
     },
     onError(error) {

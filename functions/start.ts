@@ -8,10 +8,7 @@ import { closeDeps, deps } from './wiring/deps.ts';
 
 app.hook.appStart(async () => {
   const queues = convoys.map(({ queue }) => queue);
-  const checks = [
-    async () => (await deps()).engine.store.check(),
-    () => checkQueues(process.env, queues),
-  ];
+  const checks = [async () => (await deps()).store.check(), () => checkQueues(process.env, queues)];
   for (const check of checks) {
     try {
       await check();

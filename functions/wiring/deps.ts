@@ -8,10 +8,14 @@ import { type OutputPublisher, createPublisher } from '../../shared/publisher.ts
 import { type Sender, createSender } from '../../shared/sender.ts';
 import { openServiceBusClient, serviceBusAddress } from '../../shared/service-bus.ts';
 import { createCosmosStore } from '../../shared/store/cosmos.ts';
+import { rememberingStore } from '../../shared/store/remembering.ts';
+import type { ConvoyStore } from '../../shared/store/store.ts';
 import { cosmosSettings } from '../../shared/store/cosmos-settings.ts';
 import { convoys } from '../convoys/registry.ts';
 
 export interface Deps {
+  /** Reads fresh: for operators and the sweeper. */
+  store: ConvoyStore;
   /** Everything but the hub, whose client comes with each invocation. */
   engine: Omit<Engine, 'instances'>;
   sender: Sender;
@@ -29,9 +33,15 @@ export function deps(): Promise<Deps> {
   return opened;
 }
 
-/** The engine of one invocation. */
+/** The engine of one invocation of intake or drain. */
 export async function engineWith(instances: Instances): Promise<Engine> {
   return { ...(await deps()).engine, instances };
+}
+
+/** The same with fresh reads, for those who judge a key by what they read: sweeper and operators. */
+export async function freshEngineWith(instances: Instances): Promise<Engine> {
+  const { engine, store } = await deps();
+  return { ...engine, store, instances };
 }
 
 export async function closeDeps(): Promise<void> {
@@ -45,15 +55,18 @@ async function open(): Promise<Deps> {
   const address = serviceBusAddress(env);
   const publisher = createPublisher(() => openServiceBusClient(address));
   const queues = Object.fromEntries(convoys.map(({ name, queue }) => [name, queue]));
+  const store = await createCosmosStore(cosmosSettings(env));
   return {
+    store,
     engine: {
-      store: await createCosmosStore(cosmosSettings(env)),
+      store: rememberingStore(store),
       publisher,
       clock: realClock,
       log: createLog(env['CONVOY_LOG'] === 'info' ? 'info' : 'warn'),
       definitions: new Map(convoys.map((definition) => [definition.name, definition])),
       limits: defaultLimits,
       settings: defaultSettings,
+      started: new Set(),
       startedAt: realClock.now(),
     },
     sender: createSender(address, { queues }),

@@ -9,13 +9,6 @@ import type { Place } from './placed.ts';
 import type { Engine } from './ports.ts';
 
 const startedMax = 20_000;
-const started = new WeakMap<object, Set<string>>();
-
-function startedBy(engine: Engine): Set<string> {
-  const known = started.get(engine.store) ?? new Set<string>();
-  started.set(engine.store, known);
-  return known;
-}
 
 /** [H2] Starts the instance of the gate's epoch unless this process knows that it was started. */
 export async function ensureStarted(
@@ -27,7 +20,7 @@ export async function ensureStarted(
   if (gate.phase !== 'active') return; // idle: settled already; held: needs no H2 (H8)
   const instanceId = instanceIdOf(place.convoy, place.key, gate.epoch);
   const input = { convoy: place.convoy, key: place.key, epoch: gate.epoch };
-  const known = startedBy(engine);
+  const known = engine.started;
   if (duplicate || !known.has(instanceId)) {
     await engine.instances.start(instanceId, input);
     remember(known, instanceId);

@@ -52,6 +52,8 @@ export interface Engine {
   definitions: ReadonlyMap<string, ConvoyDefinition>;
   limits: Limits;
   settings: EngineSettings;
+  /** [H2] Instance ids that this process has seen started; see ensure-started.ts. */
+  started: Set<string>;
   /** When intake of this process started: quiet time begins anew here (DESIGN §5). */
   startedAt: number;
 }

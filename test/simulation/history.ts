@@ -10,6 +10,7 @@ import { defaultLimits } from '../../shared/convoy/outputs.ts';
 import type { Output } from '../../shared/convoy/state.ts';
 import { createLog } from '../../shared/log.ts';
 import { createMemoryStore } from '../../shared/store/memory.ts';
+import { rememberingStore } from '../../shared/store/remembering.ts';
 import type { ConvoyStore } from '../../shared/store/store.ts';
 import { StoreUnavailable } from '../../shared/store/store.ts';
 import { prng } from '../support/prng.ts';
@@ -79,6 +80,10 @@ export async function runHistory(options: HistoryOptions): Promise<History> {
     }
     await fault();
   };
+  // One process without memory, one with, or two that each remember what they wrote.
+  const remembers = options.seed % 3;
+  const intakeStore = remembers > 0 ? rememberingStore(store) : store;
+  const drainStore = remembers === 2 ? rememberingStore(store) : intakeStore;
   const base = {
     store,
     publisher: { publish },
@@ -87,6 +92,7 @@ export async function runHistory(options: HistoryOptions): Promise<History> {
     definitions: new Map([[place.convoy, options.definition]]),
     limits: defaultLimits,
     settings: { ...defaultSettings, messagesPerCommit: 3 },
+    started: new Set<string>(),
     startedAt: 0,
   };
   const hub = createHub({
@@ -95,12 +101,15 @@ export async function runHistory(options: HistoryOptions): Promise<History> {
     faults: { lostWake: 0.3, doubledWake: 0.2, zombieAttempt: 0.2 },
     drain: (request) => {
       const noHub = () => Promise.reject(new Error('a drain needs no hub'));
-      return drain({ ...base, instances: { start: noHub, wake: noHub } }, request);
+      return drain(
+        { ...base, store: drainStore, instances: { start: noHub, wake: noHub } },
+        request,
+      );
     },
   });
   const engine: Engine = { ...base, instances: hub };
 
-  void feed(engine, { options, random, scheduler, history });
+  void feed({ ...engine, store: intakeStore }, { options, random, scheduler, history });
   for (let round = 0; round < 12; round += 1) {
     await scheduler.run(scheduler.clock.now() + 20_000);
     if (random.chance(0.3)) hub.terminateOne();
