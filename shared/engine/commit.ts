@@ -45,7 +45,7 @@ export async function commitSettled(
     ...closed.map((window) => windowOperation(drain, definition, window)),
     ...outbox.map((item): StoreOperation => ({ kind: 'create', item })),
   ];
-  if (operations.length + drain.published.size <= operationsMax)
+  if (operations.length + drain.published.ids.size <= operationsMax)
     operations.push(...removalsOf(drain));
   else await removePublished(drain);
   let result: BatchResult;
@@ -59,12 +59,10 @@ export async function commitSettled(
     return holdKey(drain, tooLarge(drain, messages));
   }
   if (!result.applied) return refused(drain, operations, result);
-  drain.published.clear();
+  drain.published.ids.clear();
   const committed = { item: progress, etag: result.etags[0] ?? '' };
-  const gate = await publishItems({ ...drain, progress: committed }, outbox);
-  // The gate's ETag still stands if nobody wrote it: when the run reached its tail, the next pass tries
-  // to wait or close with it, and a 412 says that a message came.
-  return { progress: committed, gate: progress.cursor === gate.item.tail ? gate : undefined };
+  await publishItems({ ...drain, progress: committed }, outbox);
+  return { progress: committed };
 }
 
 async function settleRun(
@@ -197,11 +195,11 @@ async function refused(
   const operation = operations[result.failed];
   const isFence = result.status === 412;
   const isRemoval = operation?.kind === 'delete'; // a zombie attempt removed it too
-  afterRefusal(drain, result);
-  if (isFence || isRemoval) return { progress: undefined };
+  const next = afterRefusal(drain, result);
+  if (isFence || isRemoval) return next;
   const id = operation && ('item' in operation ? operation.item.id : operation.id);
   const reread = await drain.engine.store.readProgress(drain.convoyId);
-  if (reread?.etag !== drain.progress.etag) return { progress: undefined };
+  if (reread?.etag !== drain.progress.etag) return next;
   return holdKey(drain, {
     kind: 'blocked',
     code: 'CVY_INVARIANT',

@@ -10,6 +10,14 @@ export interface DrainRequest extends InstanceInput {
   mayClose: boolean;
 }
 
+/** [H11] What this drain knows to be with the broker. */
+export interface Published {
+  /** Outbox items that the next batch of this drain removes. */
+  ids: Set<string>;
+  /** The outputs of so many commits are published. */
+  commits: number;
+}
+
 /** One drain in progress; `progress` is kept from our own commits, its ETag with it. */
 export interface Drain {
   engine: Engine;
@@ -18,26 +26,29 @@ export interface Drain {
   definition: ConvoyDefinition | undefined;
   gate: Versioned<GateItem>;
   progress: Versioned<ProgressItem>;
-  /** [H11] Outbox items that the broker has acknowledged: the next batch of this drain removes them. */
-  published: Set<string>;
+  published: Published;
 }
 
 /** [H11] The removals that ride along with the next batch; `removed` when it was applied. */
 export function removalsOf(drain: Drain): StoreOperation[] {
-  return [...drain.published].map((id) => ({ kind: 'delete', id }));
+  return [...drain.published.ids].map((id) => ({ kind: 'delete', id }));
 }
 
-/** After a refused batch: a zombie attempt removed them too (404), so they are not ours to remove. */
-export function afterRefusal(drain: Drain, result: { status: number }): void {
-  if (result.status === 404) drain.published.clear();
+/** A refused batch changed nothing: the next pass reads both items again. 404: a zombie attempt removed
+ *  the outbox items too, so they are not ours to remove. */
+export function afterRefusal(drain: Drain, result: { status: number }): Next {
+  if (result.status === 404) drain.published.ids.clear();
   drain.engine.store.forget?.(drain.convoyId);
+  return lookAgain;
 }
 
-/** How the next pass of a drain goes on: with these items, or (undefined) with a fresh read. */
+/** How the next pass of a drain goes on: with this progress, or (undefined) with a fresh read. */
 export interface Next {
   progress: Versioned<ProgressItem> | undefined;
-  gate?: Versioned<GateItem> | undefined;
 }
+
+/** Nothing that was read stands any more. */
+export const lookAgain: Next = { progress: undefined };
 
 /** [H5] Writes a hold under the fence; the next round rests [H8]. */
 export async function holdKey(drain: Drain, hold: Hold): Promise<Next> {
@@ -46,10 +57,7 @@ export async function holdKey(drain: Drain, hold: Hold): Promise<Next> {
   const result = await drain.engine.store.batch(drain.convoyId, [
     { kind: 'replace', item: held, ifMatch: etag },
   ]);
-  if (!result.applied) {
-    afterRefusal(drain, result);
-    return { progress: undefined }; // 412: somebody else moved on, look again
-  }
+  if (!result.applied) return afterRefusal(drain, result); // 412: somebody else moved on
   return { progress: { item: held, etag: result.etags[0] ?? '' } };
 }
 

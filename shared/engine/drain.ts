@@ -31,6 +31,7 @@ import {
   type Drain,
   type DrainRequest,
   type Next,
+  type Published,
   afterRefusal,
   holdKey,
   removalsOf,
@@ -55,21 +56,23 @@ export type DrainResult =
   | { kind: 'rested' };
 
 const staleReadsMax = 5;
+const refusalsMax = 20;
 
 /** What one drain remembers from pass to pass. */
 interface Pass {
-  gate: Versioned<GateItem> | undefined;
   progress: Versioned<ProgressItem> | undefined;
-  published: Set<string>;
+  published: Published;
   hasCommitted: boolean;
+  /** Passes in a row that wrote nothing. */
+  refusals: number;
 }
 
 /** Never rejects: a failure is a result, because a failed drain never ends the instance [H7]. */
 export async function drain(engine: Engine, request: DrainRequest): Promise<DrainResult> {
   const convoyId = convoyIdOf(request.convoy, request.key);
   const untilAt = engine.clock.now() + engine.settings.drainSecondsMax * 1000;
-  const published = new Set<string>();
-  let pass: Pass = { gate: undefined, progress: undefined, published, hasCommitted: false };
+  const published: Published = { ids: new Set(), commits: 0 };
+  let pass: Pass = { progress: undefined, published, hasCommitted: false, refusals: 0 };
   try {
     do {
       const end = await drainPass(engine, request, pass);
@@ -77,7 +80,11 @@ export async function drain(engine: Engine, request: DrainRequest): Promise<Drai
         if (end.kind === 'failed') engine.store.forget?.(convoyId);
         return end;
       }
-      pass = { ...pass, ...end, hasCommitted: pass.hasCommitted || end.progress !== undefined };
+      const hasWritten = end.progress !== undefined;
+      const refusals = hasWritten ? 0 : pass.refusals + 1;
+      pass = { ...pass, ...end, refusals, hasCommitted: pass.hasCommitted || hasWritten };
+      // Contended without end: the durable back-off is cheaper than another pass.
+      if (refusals >= refusalsMax) return { kind: 'failed', reason: `${refusals} refused writes` };
     } while (engine.clock.now() < untilAt);
     return { kind: 'more' };
   } catch (error) {
@@ -96,17 +103,19 @@ async function drainPass(
 ): Promise<DrainResult | Next> {
   const convoyId = convoyIdOf(request.convoy, request.key);
   // H7: gate, then progress. Our own commit of this drain is as good as a read: its ETag decides.
-  const gate = pass.gate ?? (await engine.store.readGate(convoyId));
+  const read = await engine.store.readGate(convoyId);
   const progress = pass.progress ?? (await engine.store.readProgress(convoyId));
-  if (!gate || !progress) return { kind: 'failed', reason: `stale read: no gate of ${convoyId}` };
-  if (!isCurrent(gate.item, progress.item, request.epoch)) {
-    return fencedOrStale(request, gate.item, progress.item);
+  if (!read || !progress) return { kind: 'failed', reason: `stale read: no gate of ${convoyId}` };
+  if (!isCurrent(read.item, progress.item, request.epoch)) {
+    return fencedOrStale(request, read.item, progress.item);
   }
   const definition = engine.definitions.get(request.convoy);
   const { published } = pass;
-  let drain: Drain = { engine, request, convoyId, definition, gate, progress, published };
+  const gate = withPublished(read, published);
+  const drain: Drain = { engine, request, convoyId, definition, gate, progress, published };
   if (outputsPending(gate.item, progress.item)) {
-    drain = { ...drain, ...(await publishOutbox(drain)) }; // H11: any epoch publishes what it finds
+    drain.progress = await publishOutbox(drain); // H11: any epoch publishes what it finds
+    drain.gate = withPublished(read, published);
   }
   const { hold, cursor } = drain.progress.item;
   if (hold.kind === 'blocked' || hold.kind === 'paused') return restHeld(drain);
@@ -123,6 +132,12 @@ async function drainPass(
   return (request.mayClose && !pass.hasCommitted) || definition.lingerSeconds === 0
     ? closeConvoy(drain, definition)
     : announceWait(drain, definition);
+}
+
+/** [H11] The gate as this drain writes it next: what is published by now is published. */
+function withPublished(gate: Versioned<GateItem>, published: Published): Versioned<GateItem> {
+  const publishedCommits = Math.max(gate.item.publishedCommits, published.commits);
+  return { item: { ...gate.item, publishedCommits }, etag: gate.etag };
 }
 
 /** [H3] A newer epoch fences; an older one can only be a stale read, which a later drain corrects. */
@@ -185,7 +200,7 @@ async function restHeld(drain: Drain): Promise<DrainResult | Next> {
     { kind: 'replace', item: progressItem(request, after.progress), ifMatch: progress.etag },
     ...removalsOf(drain),
   ]);
-  return result.applied ? { kind: 'rested' } : lookAgain(drain, result);
+  return result.applied ? { kind: 'rested' } : afterRefusal(drain, result);
 }
 
 /** [H4] One wake per wait: announced under If-Match of the gate that showed no backlog. */
@@ -199,7 +214,7 @@ async function announceWait(
     { kind: 'replace', item: gateItem(request, waiting), ifMatch: gate.etag },
     ...removalsOf(drain),
   ]);
-  if (!result.applied) return lookAgain(drain, result); // 412: a message came, drain again
+  if (!result.applied) return afterRefusal(drain, result); // 412: a message came, drain again
   return { kind: 'waiting', seconds: definition.lingerSeconds };
 }
 
@@ -221,13 +236,7 @@ async function closeConvoy(
     { kind: 'replace', item: progressItem(request, after.progress), ifMatch: etag },
     ...removalsOf(drain),
   ]);
-  return result.applied ? { kind: 'closed' } : lookAgain(drain, result);
-}
-
-/** A refused batch changed nothing: the next pass reads both items again. */
-function lookAgain(drain: Drain, result: { status: number }): Next {
-  afterRefusal(drain, result);
-  return { progress: undefined };
+  return result.applied ? { kind: 'closed' } : afterRefusal(drain, result);
 }
 
 /** Windows left over from a full commit, or whose quiet time has passed. */

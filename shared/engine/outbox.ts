@@ -8,20 +8,19 @@ import { type Drain, holdKey } from './drain-context.ts';
 
 const unpublishedMax = 200;
 
-/** Publishes what earlier drains left. Returns gate and progress to go on with: both still have their
- *  ETags, and the next batch writes down what changed. */
-export async function publishOutbox(drain: Drain): Promise<Pick<Drain, 'gate' | 'progress'>> {
+/** Publishes what earlier drains left. Returns the progress to go on with: it still has its ETag, and
+ *  the next batch writes down what changed. */
+export async function publishOutbox(drain: Drain): Promise<Drain['progress']> {
   const left = await drain.engine.store.readOutbox(drain.convoyId);
-  const gate = await publishItems(drain, left);
+  await publishItems(drain, left);
   const { item, etag } = drain.progress;
   const hold = item.hold.kind === 'publishing' ? noHold : item.hold;
-  return { gate, progress: { item: { ...item, hold }, etag } };
+  return { item: { ...item, hold }, etag };
 }
 
-/** Publishes outbox items and marks them for removal. Rejects when the broker does not accept. Returns
- *  the gate that says so. */
-export async function publishItems(drain: Drain, items: OutboxItem[]): Promise<Drain['gate']> {
-  const { engine, request, convoyId, gate, progress } = drain;
+/** Publishes outbox items and marks them for removal. Rejects when the broker does not accept. */
+export async function publishItems(drain: Drain, items: OutboxItem[]): Promise<void> {
+  const { engine, request, convoyId, progress, published } = drain;
   const outputs = items.flatMap((item) => item.outputs);
   try {
     if (outputs.length > 0) await engine.publisher.publish(request.convoy, request.key, outputs);
@@ -31,10 +30,9 @@ export async function publishItems(drain: Drain, items: OutboxItem[]): Promise<D
     }
     throw error;
   }
-  for (const { id } of items) drain.published.add(id);
+  for (const { id } of items) published.ids.add(id);
+  published.commits = progress.item.outputCommits;
   engine.log.info('published', { convoyId, outputs: outputs.length });
-  const publishedCommits = progress.item.outputCommits;
-  return { item: { ...gate.item, publishedCommits }, etag: gate.etag };
 }
 
 function publishingHold(drain: Drain, count: number): Hold {
@@ -48,8 +46,8 @@ function publishingHold(drain: Drain, count: number): Hold {
 
 /** [H11] Removes what no later batch of this drain will: a drain that ends without writing the gate. */
 export async function removePublished(drain: Drain): Promise<void> {
-  const ids = [...drain.published];
-  drain.published.clear();
+  const ids = [...drain.published.ids];
+  drain.published.ids.clear();
   for (let from = 0; from < ids.length; from += 90) {
     const some = ids.slice(from, from + 90).map((id) => ({ kind: 'delete' as const, id }));
     const result = await drain.engine.store.batch(drain.convoyId, some);

@@ -3,7 +3,7 @@
 //
 // Why it is safe: what it hands out is at worst a stale read, and the protocol is built on stale reads
 // (H14): every write carries If-Match, the newest of what is remembered carries the ETag it was written
-// with, and any refused or failed batch forgets the key. It never answers for `seen`, outbox or windows.
+// with, and any refused or failed batch makes it doubt gate and progress. It never answers for `seen`, outbox or windows.
 //
 // Bounded: so many keys, so many bytes of messages; the oldest key goes first.
 import type { GateItem, InboxItem, ProgressItem } from './items.ts';
@@ -28,7 +28,7 @@ export function rememberingStore(store: ConvoyStore, memory: Memory = defaultMem
   return {
     ...store,
     forget(convoyId) {
-      keys.forget(convoyId);
+      keys.doubt(convoyId);
       store.forget?.(convoyId);
     },
     async readGate(convoyId) {
@@ -53,11 +53,11 @@ export function rememberingStore(store: ConvoyStore, memory: Memory = defaultMem
       try {
         result = await store.batch(convoyId, operations);
       } catch (error) {
-        keys.forget(convoyId); // the outcome is unknown
+        keys.doubt(convoyId); // the outcome is unknown
         throw error;
       }
       if (result.applied) keys.applied(convoyId, operations, result.etags);
-      else keys.forget(convoyId);
+      else keys.doubt(convoyId);
       return result;
     },
   };
@@ -90,6 +90,13 @@ class Keys {
       this.forget(oldest);
     }
     return remembered;
+  }
+
+  /** Gate and progress have changed elsewhere; admitted messages never change until they settle. */
+  doubt(convoyId: string): void {
+    const remembered = this.#known.get(convoyId);
+    delete remembered?.gate;
+    delete remembered?.progress;
   }
 
   forget(convoyId: string): void {

@@ -25,6 +25,7 @@ async function judge(history: History): Promise<string[]> {
   const summed = history.published.filter(({ output }) => output.type === 'summed');
   const published = summed.map(({ output }) => output.causationId);
   say(`published ${published.join()}`, same(published, history.emitting));
+  say(`${history.calls} calls of the store`, history.calls < 1_000);
   say(history.backward.join(', '), history.backward.length === 0);
   const progress = await history.store.readProgress(convoyId);
   const state = (progress?.item as ProgressItem).state as { ids: string[] };

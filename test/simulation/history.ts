@@ -38,6 +38,8 @@ export interface History {
   backward: string[];
   epochs: number;
   faults: number;
+  /** Calls of the store in all: a loop that spins shows here. */
+  calls: number;
 }
 
 export const place = { convoy: 'summing', key: 'k' };
@@ -51,6 +53,7 @@ export async function runHistory(options: HistoryOptions): Promise<History> {
   /** Sometimes the caller dies here, sometimes the store does not answer. */
   const fault = async (): Promise<void> => {
     if (over) return;
+    history.calls += 0.5; // asked before and after each call
     await scheduler.turn();
     if (calm || !random.chance(options.faultRate)) return;
     faults += 1;
@@ -69,6 +72,7 @@ export async function runHistory(options: HistoryOptions): Promise<History> {
     backward,
     epochs: 0,
     faults: 0,
+    calls: 0,
   };
   const seen = new Set<string>();
   const publish = async (_: string, __: string, outputs: readonly Output[]): Promise<void> => {
