@@ -6,6 +6,8 @@
 // L1. Ending: the host first, the cloud only after it; exit code 0; all of it under ten seconds.
 // L2. The first signal begins the end; one more than a second later enforces it. (A terminal sends
 //     Ctrl-C to the whole group and npm passes it on once more: that is one wish, not two.)
+//     Under npm the death of the parent is such a wish too: a signal to npm ends the shell between
+//     us and not us.
 // L3. Ports found at the first start are kept for every restart, whatever the flags said.
 import { realClock } from '../../shared/clock.ts';
 import type { ReadyMessage } from './supervisor.ts';
@@ -39,6 +41,7 @@ export interface LaunchedStack extends CloudAddress {
 const hostEndsWithinMs = 7_000;
 const cloudEndsWithinMs = 2_000;
 const signalsApartMs = 1_000;
+const parentWatchMs = 500;
 
 /** Runs the stack until it is told to end; resolves with the exit code. */
 export async function launch(options: LaunchOptions): Promise<number> {
@@ -200,7 +203,13 @@ function onSignals(processes: Processes): () => void {
     processes.end(0);
   };
   for (const signal of signals) process.on(signal, onSignal);
+  const parent = process.ppid;
+  // Only under npm: a launcher that somebody detached on purpose outlives its parent.
+  const watch = process.env['npm_lifecycle_event']
+    ? setInterval(() => process.ppid !== parent && processes.end(0), parentWatchMs).unref()
+    : undefined;
   return () => {
+    clearInterval(watch);
     for (const signal of signals) process.off(signal, onSignal);
   };
 }
