@@ -119,6 +119,22 @@ describe('delivery', () => {
     expect(await it.raise('w', '0', 1)).toBe(400);
   });
 
+  test('a test may lose an event between its answer and its being written', async () => {
+    let losses = 1;
+    await using it = openTestHub({
+      intercept({ kind }) {
+        if (kind === 'event-accepted' && losses-- > 0) throw new Error('lost');
+      },
+    });
+    await it.start('waits', 'a');
+    const answers = [await it.raise('a', 'E', 1), await it.raise('a', 'E', 2)];
+    await it.raise('a', 'E', 3);
+    await it.settle();
+
+    expect(answers).toEqual([202, 202]);
+    expect((await it.status('a')).output).toEqual([2, 3]);
+  });
+
   test('an event that arrives while the last episode commits is accepted and lost', async () => {
     let raised: number | undefined;
     const it: TestHub = openTestHub({

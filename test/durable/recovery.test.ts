@@ -61,7 +61,7 @@ test.each([1, 2, 3, 4])(
         if (kind === 'after-commit' && detail === 'completed') {
           ends.set(instanceId, (ends.get(instanceId) ?? 0) + 1);
         }
-        if (kind === 'instance-started' || kind === 'event-raised' || random() >= 0.3) return;
+        if (kind === 'instance-started' || kind.startsWith('event-') || random() >= 0.3) return;
         deaths++;
         throw new Error(`death at ${kind}`);
       },

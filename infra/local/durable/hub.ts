@@ -46,6 +46,8 @@ export interface HubStep {
     | 'activity-start'
     /** The result is not committed yet. */
     | 'activity-finished'
+    /** Not written yet; a throw loses the event though it is answered 202. */
+    | 'event-accepted'
     /** Both: committed, not yet answered. */
     | 'event-raised'
     | 'instance-started';
