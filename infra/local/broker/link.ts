@@ -208,6 +208,11 @@ export class Consumer {
     }
   }
 
+  /** There is credit: plans a delivery. */
+  wake(): void {
+    if (this.lane) this.namespace.wake(this.lane, this.entity);
+  }
+
   /** Delivers what there is and is wanted [C1]; returns how many. */
   pump(limit = Infinity): number {
     let delivered = 0;
@@ -253,7 +258,7 @@ export class Consumer {
   private resume(entry: Entry): void {
     this.isAsking = false;
     this.approved = entry;
-    this.pump();
+    this.wake();
   }
 
   private abort(error: unknown): void {

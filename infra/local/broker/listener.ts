@@ -255,7 +255,7 @@ class Connections {
   }
 
   flow(sender: RheaSender): void {
-    this.receiving.get(sender)?.consumer.pump();
+    this.receiving.get(sender)?.consumer.wake();
     this.flushReplies(sender);
   }
 

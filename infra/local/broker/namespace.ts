@@ -8,6 +8,8 @@
 // Invariants:
 //   N1. A send is answered, and its messages become visible, after the commit that holds them.
 //   N2. One timer per entity, at its next deadline.
+//   N3. A turn delivers a bounded number of messages, so that a burst cannot keep drains and renewals
+//       of others waiting: the client closes a link whose drain takes 200 ms [SB 6.2].
 import { randomBytes } from 'node:crypto';
 import type { Clock, Timer } from '../../../shared/clock.ts';
 import { errorOf, refusals } from './conditions.ts';
@@ -22,6 +24,9 @@ import { Usage } from './usage.ts';
 
 /** Size limit of one message, and of a batch, in bytes: the Standard tier's [SB 5.5]. */
 export const messageBytesMax = 262_144;
+
+/** Messages delivered per turn of the event loop [N3]: some 10 ms of work. */
+const turnMessagesMax = 256;
 
 /** A step of the broker before which a test may wait or fail. */
 export interface BrokerStep {
@@ -69,7 +74,7 @@ export class Namespace {
   /** Receivers of queues without sessions, by entity. */
   private readonly consumers = new Map<Entity, Set<Consumer>>();
   private readonly timers = new Map<Entity, { at: number; timer: Timer }>();
-  private readonly awake = new Map<Lane, Entity>();
+  private awake = new Map<Lane, Entity>();
   private isPumpPlanned = false;
   private isClosed = false;
   private nextId: number;
@@ -202,29 +207,35 @@ export class Namespace {
     setImmediate(() => this.pumpAwake());
   }
 
+  /** [N3] */
   private pumpAwake(): void {
     this.isPumpPlanned = false;
     if (this.isClosed) return;
-    const lanes = [...this.awake];
-    this.awake.clear();
+    const lanes = this.awake;
+    this.awake = new Map();
+    let budget = turnMessagesMax;
     for (const [lane, entity] of lanes) {
-      if (entity.properties.requiresSession) consumerOf(lane.holder)?.pump();
-      else this.pumpLine(entity);
+      if (budget > 0) {
+        const isSession = entity.properties.requiresSession;
+        budget -= isSession
+          ? (consumerOf(lane.holder)?.pump(budget) ?? 0)
+          : this.pumpLine(entity, budget);
+      }
+      if (budget <= 0) this.wake(lane, entity);
     }
   }
 
   /** Competing receivers: one message each, in turn, as long as anybody takes one. */
-  private pumpLine(entity: Entity): void {
-    const consumers = this.consumers.get(entity);
-    if (!consumers) return;
-    if (consumers.size === 1) {
-      for (const consumer of consumers) consumer.pump();
-      return;
+  private pumpLine(entity: Entity, budget: number): number {
+    const consumers = this.consumers.get(entity) ?? new Set<Consumer>();
+    const [only] = consumers;
+    if (only && consumers.size === 1) return only.pump(budget);
+    let delivered = 0;
+    for (let before = -1; before < delivered && delivered < budget;) {
+      before = delivered;
+      for (const consumer of consumers) delivered += consumer.pump(1);
     }
-    for (let progress = true; progress;) {
-      progress = false;
-      for (const consumer of consumers) if (consumer.pump(1) > 0) progress = true;
-    }
+    return delivered;
   }
 
   /** [N2] */

@@ -182,16 +182,16 @@ export function repairConnection(connection: RheaConnection): void {
 }
 
 function nudge(connection: RheaConnection, socket: Socket): void {
-  let written = 0;
   let isPlanned = false;
   socket.on('data', () => {
     if (isPlanned) return;
     isPlanned = true;
+    // Counted from this read on: what was written before it acknowledges nothing of it.
+    const written = socket.bytesWritten;
     setImmediate(() => {
       isPlanned = false;
-      const isSilent = socket.bytesWritten === written;
-      if (isSilent && connection.is_open() && !socket.destroyed) connection._write_frame(0);
-      written = socket.bytesWritten;
+      if (socket.bytesWritten !== written || socket.destroyed) return;
+      if (connection.is_open()) connection._write_frame(0);
     });
   });
 }

@@ -138,7 +138,9 @@ export class Store {
       this.sequences.clear();
       this.stale.clear();
     } catch (error) {
-      this.failure = error; // [D3] memory and file differ now; the broker stops answering.
+      // [D3] Memory and file differ now; the broker stops answering, and says why.
+      this.failure = error;
+      process.stderr.write(`broker: the data file cannot be written: ${String(error)}\n`);
     }
   }
 
