@@ -24,7 +24,7 @@ afterEach(async () => {
 });
 
 describe('life of a host', () => {
-  test('an app loads index first, then its functions, then runs appStart; a second host re-uses it', async () => {
+  test('an app loads index first, then functions, then appStart; a second host re-uses it', async () => {
     const first = await open('common');
     await first.close();
     const second = await open('common');
@@ -164,7 +164,8 @@ describe('host.json', () => {
 
   test('infinite renewal is written as one negative millisecond', () => {
     const json =
-      '{"version":"2.0","extensions":{"serviceBus":{"maxAutoLockRenewalDuration":"-00:00:00.0010000"}}}';
+      '{"version":"2.0","extensions":' +
+      '{"serviceBus":{"maxAutoLockRenewalDuration":"-00:00:00.0010000"}}}';
 
     expect(read(json).settings.serviceBus.maxAutoLockRenewalMs).toBe(Infinity);
   });

@@ -74,7 +74,7 @@ describe('session queue, cardinality one', () => {
     expect(bus.seen.map((one) => one.triggerMetadata['deliveryCount'])).toEqual([1, 2, 1]);
   });
 
-  test('at the maximum the message goes to the dead-letter trigger and its followers go on', async () => {
+  test('at the maximum a message goes to the dead-letter trigger, its followers go on', async () => {
     stack = await openBusStack();
     const { bus, send } = stack;
     bus.act = (one) => {
@@ -334,7 +334,7 @@ describe('what a handler sees', () => {
     expect(typeof triggerMetadata['sequenceNumber']).toBe('number');
   });
 
-  test("dataType 'binary' hands over the bytes, whatever they are, and keeps metadata", async () => {
+  test("dataType 'binary' hands over any bytes and keeps the metadata", async () => {
     stack = await openBusStack();
     const { bus, send } = stack;
 

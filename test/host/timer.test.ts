@@ -66,7 +66,7 @@ describe('timer triggers', () => {
     ]);
   });
 
-  test('a failing run does not stop the schedule, and below a minute there is no status', async () => {
+  test('a failing run does not stop the schedule; below a minute there is no status', async () => {
     const clock = virtualClock(start);
     await open(clock);
     fired.length = 0;

@@ -24,12 +24,13 @@ export function parseSchedule(text: string, timeZone: string): Schedule {
   const fields = text.trim().split(/\s+/);
   if (fields.length === 5) fields.unshift('0');
   if (fields.length !== 6 || !fields.every((one) => field.test(one))) {
-    throw new Error(
-      `The schedule expression '${text}' was not recognized as a valid cron expression.`,
-    );
+    throw new Error(unrecognized(text));
   }
   return { isCron: true, next: cronNext(fields, { text, timeZone }) };
 }
+
+const unrecognized = (text: string): string =>
+  `The schedule expression '${text}' was not recognized as a valid cron expression.`;
 
 function cronNext(
   fields: string[],
@@ -43,8 +44,7 @@ function cronNext(
   try {
     for (const day of parse(fields, 0).fields.dayOfWeek.values) weekdays.add(Number(day) % 7);
   } catch (cause) {
-    const message = `The schedule expression '${text}' was not recognized as a valid cron expression.`;
-    throw new Error(message, { cause });
+    throw new Error(unrecognized(text), { cause });
   }
   if (!isBoth) return (afterMs) => parse(fields, afterMs).next().getTime();
   const anyWeekday = [...fields.slice(0, 5), '*'];

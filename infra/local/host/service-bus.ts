@@ -129,7 +129,7 @@ export function listenToSessions(options: ListenerOptions, trigger: QueueTrigger
   };
 }
 
-/** A settlement under way when a connection breaks is never answered: the client would wait 60 s. */
+/** A settlement under way when a connection breaks is never answered; the client waits 60 s. */
 const settleMsMax = 10_000;
 
 /** A plain queue or a dead-letter queue, `maxConcurrentCalls` at a time. */

@@ -62,7 +62,8 @@ export function applyEnvironment(
     if (name in own) continue;
     if (process.env[name]) {
       warn(
-        `Skipping '${name}' from local settings as it's already defined in current environment variables.`,
+        `Skipping '${name}' from local settings as it's already defined ` +
+          'in current environment variables.',
       );
     } else set(name, value);
   }
@@ -205,7 +206,8 @@ function refuseServiceBus(json: Json, faults: string[]): void {
     const value = json[key];
     if (value !== undefined && !allowed(value)) {
       faults.push(
-        `extensions.serviceBus.${key} = ${JSON.stringify(value)} is not supported by the local host`,
+        `extensions.serviceBus.${key} = ${JSON.stringify(value)} ` +
+          'is not supported by the local host',
       );
     }
   };

@@ -84,7 +84,8 @@ export function startTimer(options: TimerOptions): TimerListener {
     const reason = `Timer fired at ${dotnetOffset(firedAt)}`;
     await options.fire(json, reason).catch(() => {}); // [T2] the invoker has said it
     if (!isMonitored) return;
-    store.write(name, { last: firedAt, next: schedule.next(firedAt), lastUpdated: firedAt }); // [T3]
+    const next = schedule.next(firedAt);
+    store.write(name, { last: firedAt, next, lastUpdated: firedAt }); // [T3]
   };
   const arm = (): void => {
     if (isStopped) return;
