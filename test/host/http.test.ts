@@ -96,7 +96,7 @@ describe('HTTP triggers', () => {
     expect((await get('/api/cookies', { method: 'POST' })).status).toBe(404);
   });
 
-  test('hooks may wrap the handler and change the result; settings are in process.env', async () => {
+  test('hooks may wrap handler and result; settings are in process.env', async () => {
     const answer = await get('/api/hooked');
 
     expect(await answer.json()).toEqual({ added: 'by hook', env: 'set' });

@@ -24,7 +24,7 @@ afterEach(async () => {
 });
 
 describe('life of a host', () => {
-  test('an app loads index first, then functions, then appStart; a second host re-uses it', async () => {
+  test('index loads first, then functions, then appStart; a second host re-uses them', async () => {
     const first = await open('common');
     await first.close();
     const second = await open('common');

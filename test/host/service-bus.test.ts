@@ -74,7 +74,7 @@ describe('session queue, cardinality one', () => {
     expect(bus.seen.map((one) => one.triggerMetadata['deliveryCount'])).toEqual([1, 2, 1]);
   });
 
-  test('at the maximum a message goes to the dead-letter trigger, its followers go on', async () => {
+  test('at the maximum the dead-letter trigger gets it and its followers go on', async () => {
     stack = await openBusStack();
     const { bus, send } = stack;
     bus.act = (one) => {
