@@ -1,9 +1,9 @@
-// The orchestrator: one durable instance per key and epoch. It drains first, then waits (H7), and knows
-// nothing of messages: everything it decides comes from the result of a drain.
+// The orchestrator: one durable instance per key and epoch. It drains first, then waits (H7), and
+// knows nothing of messages: everything it decides comes from the result of a drain.
 //
-// Deterministic: time is `currentUtcDateTime`, drains are counted, nothing is read from outside. A failed
-// drain never ends the instance; continue-as-new comes after `drainsPerGeneration` drains and may drop
-// wakes, which costs nothing, because the next generation drains first.
+// Deterministic: time is `currentUtcDateTime`, drains are counted, nothing is read from outside. A
+// failed drain never ends the instance; continue-as-new comes after `drainsPerGeneration` drains
+// and may drop wakes, which costs nothing, because the next generation drains first.
 import * as df from 'durable-functions';
 import type { OrchestrationContext, Task } from 'durable-functions';
 import type { DrainResult } from '../shared/engine/drain.ts';

@@ -1,5 +1,6 @@
-// [H10] The dead-letter queue of each convoy's input has its own trigger: what the broker gave up on is
-// recorded under its key, where operators see it and replay it by H1, never through the queue.
+// [H10] The dead-letter queue of each convoy's input has its own trigger: what the broker gave up
+// on is recorded under its key, where operators see it and replay it by H1, never through the
+// queue.
 import { type InvocationContext, app, trigger } from '@azure/functions';
 import { realClock } from '../shared/clock.ts';
 import { intakeDeadline, quarantine, recordDead } from '../shared/engine/intake.ts';

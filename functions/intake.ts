@@ -1,8 +1,9 @@
-// Intake: one session trigger per convoy. Parses the envelope, admits (H1), ensures the instance runs (H2),
-// and only then returns, so only then the host completes the message.
+// Intake: one session trigger per convoy. Parses the envelope, admits (H1), ensures the instance
+// runs (H2), and only then returns, so only then the host completes the message.
 //
-// [H10] It never fails fast: a throw is redelivered at once, and ten of them dead-letter the message
-// while its followers go on. While store or hub fail, it keeps trying inside the invocation.
+// [H10] It never fails fast: a throw is redelivered at once, and ten of them dead-letter the
+// message while its followers go on. While store or hub fail, it keeps trying inside the
+// invocation.
 import { type InvocationContext, app, trigger } from '@azure/functions';
 import * as df from 'durable-functions';
 import { realClock } from '../shared/clock.ts';

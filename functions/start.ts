@@ -1,5 +1,6 @@
-// [H14] Checked when the app starts: one Cosmos write region, unpartitioned session queues. What cannot
-// keep the guarantees is refused here; what merely cannot be reached yet is left to the retries.
+// [H14] Checked when the app starts: one Cosmos write region, unpartitioned session queues. What
+// cannot keep the guarantees is refused here; what merely cannot be reached yet is left to the
+// retries.
 import { app } from '@azure/functions';
 import { ConvoyError, reasonOf } from '../shared/errors.ts';
 import { checkQueues } from '../shared/service-bus-check.ts';

@@ -1,9 +1,10 @@
-// The message contract, read side (CONTRACT §2): what the Functions host hands to intake → one message to
-// admit, or one to quarantine. Never throws: whatever arrives ends in one of the two.
+// The message contract, read side (CONTRACT §2): what the Functions host hands to intake → one
+// message to admit, or one to quarantine. Never throws: whatever arrives ends in one of the two.
 //
 // The host parses metadata strings as JSON ('42' → 42, '1e5' → 100000, 20 digits lose digits) and
-// lower-cases the first letter of nested property names (reference/functions-host.md §1.6, §1.7, §2.3); so
-// the application properties convoyKey, convoyMessageId and convoyType win over the broker's fields.
+// lower-cases the first letter of nested property names (reference/functions-host.md §1.6, §1.7,
+// §2.3); so the application properties convoyKey, convoyMessageId and convoyType win over the
+// broker's fields.
 import type { Admitted } from './convoy/state.ts';
 import type { ErrorCode } from './errors.ts';
 import { hexHash, keyFault } from './keys.ts';
@@ -127,7 +128,8 @@ interface Fault {
   reason: string;
 }
 
-/** The business id; where the host may have changed it, a name of the delivery instead (no dedup). */
+/** The business id; where the host may have changed it, a name of the delivery instead (no
+ *  dedup). */
 function readMessageId(
   convoyMessageId: unknown,
   messageId: unknown,

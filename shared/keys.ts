@@ -35,7 +35,11 @@ export function brokerMessageId(key: string, id: string): string {
 }
 
 /** CONTRACT §3: `<convoy>:<key>:<position>:<n>`, the key hashed when longer than 128 in all. */
-export function outputMessageId(convoy: string, key: string, position: number, n: number): string {
+export function outputMessageId(
+  convoy: string,
+  key: string,
+  { position, n }: { position: number; n: number },
+): string {
   const plain = `${convoy}:${key}:${position}:${n}`;
   return plain.length <= 128 ? plain : `${convoy}:~${hexHash(key).slice(0, 32)}:${position}:${n}`;
 }

@@ -1,7 +1,8 @@
-// [H11] The seam to the output queues: the outputs of one key, in order, one awaited batch at a time.
+// [H11] The seam to the output queues: the outputs of one key, in order, one awaited batch at a
+// time.
 //
-// A batch is atomic on an unpartitioned queue, so what the broker has accepted is a prefix. A repeat
-// carries the same message ids; the output queues have duplicate detection on.
+// A batch is atomic on an unpartitioned queue, so what the broker has accepted is a prefix. A
+// repeat carries the same message ids; the output queues have duplicate detection on.
 import type { ServiceBusClient, ServiceBusMessage, ServiceBusSender } from '@azure/service-bus';
 import type { Output } from './convoy/state.ts';
 import { outputMessageId } from './keys.ts';
@@ -45,9 +46,9 @@ export function createPublisher(open: () => Promise<ServiceBusClient>): OutputPu
 
 /** CONTRACT §3. */
 function toMessage(convoy: string, key: string, output: Output): ServiceBusMessage {
-  const { position, n, epoch, causationId, traceparent } = output;
+  const { position, epoch, causationId, traceparent } = output;
   return {
-    messageId: outputMessageId(convoy, key, position, n),
+    messageId: outputMessageId(convoy, key, output),
     sessionId: key,
     subject: output.type,
     contentType: 'application/json',

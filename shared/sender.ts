@@ -129,7 +129,8 @@ async function firstOfBatch(
   if (batch.tryAddMessage(message)) return batch;
   throw new ConvoyError(
     'CVY_BODY_TOO_LARGE',
-    `a message with a body of ${message.body.length} bytes, the broker takes ${batch.maxSizeInBytes} in all`,
+    `a message with a body of ${message.body.length} bytes, ` +
+      `the broker takes ${batch.maxSizeInBytes} in all`,
   );
 }
 

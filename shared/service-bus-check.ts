@@ -1,16 +1,17 @@
-// [H14] Whether the input queues can keep the order: session-enabled and unpartitioned. Needs the right to
-// manage; where the app lacks it, the caller says that it could not be checked.
+// [H14] Whether the input queues can keep the order: session-enabled and unpartitioned. Needs the
+// right to manage; where the app lacks it, the caller says that it could not be checked.
 //
-// The administration client of 7.9.5 speaks https only; for a development emulator its requests are sent
-// over http, as Microsoft's own emulator sample does (reference/service-bus.md §16.1). Azure's connection
-// strings never carry that flag.
+// The administration client of 7.9.5 speaks https only; for a development emulator its requests are
+// sent over http, as Microsoft's own emulator sample does (reference/service-bus.md §16.1). Azure's
+// connection strings never carry that flag.
 import { ServiceBusAdministrationClient } from '@azure/service-bus';
 import { ConvoyError } from './errors.ts';
 import { identityOf } from './service-bus.ts';
 
 type Env = Readonly<Record<string, string | undefined>>;
 
-/** Rejects with CVY_ENVIRONMENT naming every queue that is wrong, or with the client's own error. */
+/** Rejects with CVY_ENVIRONMENT naming every queue that is wrong, or with the client's own
+ *  error. */
 export async function checkQueues(env: Env, queues: readonly string[]): Promise<void> {
   const client = await openAdministration(env);
   const wrong: string[] = [];

@@ -1,5 +1,6 @@
-// IT incidents: applies every event, refuses none; one window a day of the minutes since the incident's
-// previous event. `late: 'amend'`, so that the same stream gives the same figures however slowly it is fed.
+// IT incidents: applies every event, refuses none; one window a day of the minutes since the
+// incident's previous event. `late: 'amend'`, so that the same stream gives the same figures
+// however slowly it is fed.
 import { z } from 'zod';
 import { defineConvoy } from '../../shared/convoy/definition.ts';
 

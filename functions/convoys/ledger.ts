@@ -1,5 +1,5 @@
-// A ledger per customer: a signed integer `amount`, any type, zero is legal. What would make the balance
-// negative is refused.
+// A ledger per customer: a signed integer `amount`, any type, zero is legal. What would make the
+// balance negative is refused.
 import { z } from 'zod';
 import { defineConvoy } from '../../shared/convoy/definition.ts';
 

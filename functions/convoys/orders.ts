@@ -1,5 +1,5 @@
-// Order lifecycles: place → pay → ship → deliver, cancel before shipping. An illegal step is refused and
-// recorded, never retried: the sender is told by the output `order.rejected`.
+// Order lifecycles: place → pay → ship → deliver, cancel before shipping. An illegal step is
+// refused and recorded, never retried: the sender is told by the output `order.rejected`.
 import { z } from 'zod';
 import { defineConvoy } from '../../shared/convoy/definition.ts';
 

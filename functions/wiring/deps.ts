@@ -1,5 +1,5 @@
-// What every edge of the app shares: store, publisher, sender, definitions, made once per process from
-// the app settings. The connection strings are the only switch between laptop and Azure.
+// What every edge of the app shares: store, publisher, sender, definitions, made once per process
+// from the app settings. The connection strings are the only switch between laptop and Azure.
 import { realClock } from '../../shared/clock.ts';
 import { defaultLimits } from '../../shared/convoy/outputs.ts';
 import { type Engine, type Instances, defaultSettings } from '../../shared/engine/ports.ts';
@@ -38,7 +38,8 @@ export async function engineWith(instances: Instances): Promise<Engine> {
   return { ...(await deps()).engine, instances };
 }
 
-/** The same with fresh reads, for those who judge a key by what they read: sweeper and operators. */
+/** The same with fresh reads, for those who judge a key by what they read: sweeper and
+ *  operators. */
 export async function freshEngineWith(instances: Instances): Promise<Engine> {
   const { engine, store } = await deps();
   return { ...engine, store, instances };

@@ -24,7 +24,8 @@ export function instancesOf(context: InvocationContext): Instances {
         if (found === undefined) throw error;
       }
     },
-    /** [H4] No payload. The client resolves for a finished instance (410) and rejects for none (404). */
+    /** [H4] No payload. The client resolves for a finished instance (410) and rejects for none
+     *  (404). */
     async wake(instanceId) {
       try {
         await client().raiseEvent(instanceId, wakeName, null);

@@ -64,7 +64,8 @@ export interface ConvoyOptions<Schema extends StandardSchema, State> {
   onPoison?: 'block';
   order?: 'broker';
   windows?: readonly WindowDefinition<State, BodyOf<Schema>>[];
-  /** How long an instance without backlog waits for the next message before it closes. Default 5. */
+  /** How long an instance without backlog waits for the next message before it closes. Default
+   *  5. */
   lingerSeconds?: number;
   /** How long settled messages and closed windows are kept. Default 7 days. */
   retentionSeconds?: number;
@@ -145,8 +146,6 @@ export function defineConvoy<Schema extends StandardSchema, State>(
 function faultsOf(options: ConvoyOptions<StandardSchema, unknown>): string[] {
   const faults: string[] = [];
   const fault = (holds: boolean, text: string): void => void (holds || faults.push(text));
-  const within = (value: unknown, min: number, max: number): boolean =>
-    value === undefined || (typeof value === 'number' && value >= min && value <= max);
   for (const field of Object.keys(options)) {
     if (notYet.has(field)) faults.push(`${field}: not built yet; leave it out`);
     else if (!known.has(field)) faults.push(`${field}: unknown; allowed: ${[...known].join(', ')}`);
@@ -176,18 +175,31 @@ function faultsOf(options: ConvoyOptions<StandardSchema, unknown>): string[] {
     options.order === undefined || options.order === 'broker',
     `order: '${options.order}' is not built yet; use 'broker'`,
   );
-  fault(within(options.retry?.attempts, 1, 100), 'retry.attempts: must be 1 to 100');
+  fault(isWithin(options.retry?.attempts, 1, 100), 'retry.attempts: must be 1 to 100');
   fault(
-    within(options.retry?.firstDelaySeconds, 0, daySeconds),
+    isWithin(options.retry?.firstDelaySeconds, 0, daySeconds),
     'retry.firstDelaySeconds: 0 to 86400',
   );
-  fault(within(options.retry?.factor, 1, 100), 'retry.factor: must be 1 to 100');
-  fault(within(options.retry?.maxDelaySeconds, 0, daySeconds), 'retry.maxDelaySeconds: 0 to 86400');
-  fault(within(options.lingerSeconds, 0, 3600), 'lingerSeconds: must be 0 to 3600');
-  fault(within(options.retentionSeconds, 60, Infinity), 'retentionSeconds: must be at least 60');
-  fault(within(options.dedupSeconds, 3600, Infinity), 'dedupSeconds: must be at least 3600 (H12)');
+  fault(isWithin(options.retry?.factor, 1, 100), 'retry.factor: must be 1 to 100');
+  fault(
+    isWithin(options.retry?.maxDelaySeconds, 0, daySeconds),
+    'retry.maxDelaySeconds: 0 to 86400',
+  );
+  fault(isWithin(options.lingerSeconds, 0, 3600), 'lingerSeconds: must be 0 to 3600');
+  fault(isWithin(options.retentionSeconds, 60, Infinity), 'retentionSeconds: must be at least 60');
+  fault(
+    isWithin(options.dedupSeconds, 3600, Infinity),
+    'dedupSeconds: must be at least 3600 (H12)',
+  );
+  faults.push(...windowFaultsOf(options.windows ?? []));
+  return faults;
+}
+
+function windowFaultsOf(windows: readonly WindowDefinition<never, never>[]): string[] {
+  const faults: string[] = [];
+  const fault = (holds: boolean, text: string): void => void (holds || faults.push(text));
   const names = new Set<string>();
-  for (const window of options.windows ?? []) {
+  for (const window of windows) {
     const at = `windows '${window.name}'`;
     fault(
       /^[a-z][a-z0-9-]{0,29}$/.test(window.name),
@@ -200,18 +212,22 @@ function faultsOf(options: ConvoyOptions<StandardSchema, unknown>): string[] {
       `${at}: kind '${window.kind}' is not built yet; use 'tumbling'`,
     );
     fault(
-      window.seconds > 0 && within(window.seconds, 1, 366 * daySeconds),
+      window.seconds > 0 && isWithin(window.seconds, 1, 366 * daySeconds),
       `${at}: seconds 1 to a year`,
     );
     fault(typeof window.value === 'function', `${at}: value must be a function`);
-    fault(within(window.graceSeconds, 0, 366 * daySeconds), `${at}: graceSeconds 0 to a year`);
-    fault(within(window.quietSeconds, 1, 366 * daySeconds), `${at}: quietSeconds 1 to a year`);
+    fault(isWithin(window.graceSeconds, 0, 366 * daySeconds), `${at}: graceSeconds 0 to a year`);
+    fault(isWithin(window.quietSeconds, 1, 366 * daySeconds), `${at}: quietSeconds 1 to a year`);
     fault(
       window.late === undefined || window.late === 'amend',
       `${at}: late '${window.late}' is not built yet; use 'amend'`,
     );
   }
   return faults;
+}
+
+function isWithin(value: unknown, min: number, max: number): boolean {
+  return value === undefined || (typeof value === 'number' && value >= min && value <= max);
 }
 
 /** A value that survives being stored as JSON unchanged: no Date, no undefined field, no NaN. */

@@ -1,9 +1,10 @@
-// PURE. The hand-off between senders, instances, sweeper and operators (DESIGN §4): every transition of
-// `gate`, and of `progress` where both move together. The simulation, the model check and the engine
-// drive these same functions.
+// PURE. The hand-off between senders, instances, sweeper and operators (DESIGN §4): every
+// transition of `gate`, and of `progress` where both move together. The simulation, the model check
+// and the engine drive these same functions.
 //
 // Owns:    which transition is legal and what both items are afterwards.
-// Leaves:  the batch with If-Match to the engine; a lost race is a 412 there, never a decision here.
+// Leaves:  the batch with If-Match to the engine; a lost race is a 412 there, never a decision
+// here.
 //
 // Invariants (assertHandoff; tests cite them by rule):
 //   H1  admit moves tail by exactly one; from idle it opens epoch + 1.
@@ -75,7 +76,8 @@ export function mayClose(gate: Gate, progress: Progress): boolean {
   return isDrained && !outputsPending(gate, progress);
 }
 
-/** [H6] Gate idle, fence moved past the epoch that closes. `dueAt` wakes the key for its windows. */
+/** [H6] Gate idle, fence moved past the epoch that closes. `dueAt` wakes the key for its
+ *  windows. */
 export function close(
   gate: Gate,
   progress: Progress,
@@ -145,12 +147,12 @@ export interface SweepLimits {
   lingerSilenceMs: number;
 }
 
-/** [H9] Why the sweeper has to reopen this key, or undefined. Looks at both items, never at the hub. */
+/** [H9] Why the sweeper has to reopen this key, or undefined. Looks at both items, never at the
+ *  hub. */
 export function sweepReason(
   gate: Gate,
   progress: Progress,
-  at: number,
-  limits: SweepLimits,
+  { at, ...limits }: SweepLimits & { at: number },
 ): string | undefined {
   const silentMs = at - Math.max(gate.writtenAt, progress.writtenAt);
   if (gate.phase === 'idle') {

@@ -1,5 +1,5 @@
-// PURE. Limits of one transaction, and the outputs of a commit: what the handler emitted and the windows
-// that closed, each with its position and its number at that position (CONTRACT §3).
+// PURE. Limits of one transaction, and the outputs of a commit: what the handler emitted and the
+// windows that closed, each with its position and its number at that position (CONTRACT §3).
 import type { Admitted, ClosedWindow, Output } from './state.ts';
 import { aggregateOf } from './window.ts';
 

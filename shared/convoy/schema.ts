@@ -1,5 +1,5 @@
-// PURE. The part of the Standard Schema interface (https://standardschema.dev) that a convoy needs, so
-// that any schema library fits and the core depends on none. Asynchronous schemas are refused: a
+// PURE. The part of the Standard Schema interface (https://standardschema.dev) that a convoy needs,
+// so that any schema library fits and the core depends on none. Asynchronous schemas are refused: a
 // message is settled inside one transaction, with nothing awaited.
 
 export interface StandardSchema<Input = unknown, Output = Input> {
@@ -24,7 +24,8 @@ export type BodyOf<Schema extends StandardSchema> = NonNullable<
   Schema['~standard']['types']
 >['output'];
 
-/** The coerced value, or the first three faults as one line. Throws when the schema is asynchronous. */
+/** The coerced value, or the first three faults as one line. Throws when the schema is
+ *  asynchronous. */
 export function checkBody(
   schema: StandardSchema,
   body: unknown,

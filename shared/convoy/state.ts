@@ -17,7 +17,8 @@ export interface Hold {
 
 export const noHold: Hold = { kind: 'none' };
 
-/** The item that admit, close, wait and sweep all write: one of two writers always sees the other. */
+/** The item that admit, close, wait and sweep all write: one of two writers always sees the
+ *  other. */
 export interface Gate {
   phase: Phase;
   epoch: number;

@@ -2,11 +2,12 @@
 // transaction. No I/O, no clock: instants and hashing are handed in.
 //
 // Owns:    order, outcome, effect, outputs, windows, chain and hold of every message.
-// Leaves:  reading and the one atomic commit to the engine; a lost race (412) discards the result whole.
+// Leaves:  reading and the one atomic commit to the engine; a lost race (412) discards the result
+// whole.
 //
 // Invariants:
-//   H5  a commit takes only what fits its operations and bytes; due windows close first; a message that
-//       does not fit alone is poison CVY_TOO_LARGE.
+//   H5  a commit takes only what fits its operations and bytes; due windows close first; a message
+//       that does not fit alone is poison CVY_TOO_LARGE.
 //   H7  messages arrive as one contiguous run from cursor + 1; a hole is the caller's to report.
 //   S1  a message that throws changes nothing: state, windows and outputs are those before it.
 //   S2  every position settles exactly once, in order; the chain says so.
@@ -67,7 +68,8 @@ interface Draft {
 
 const windowId = (name: string, start: number): string => `${name}:${start}`;
 
-/** Settles what fits. Returns the unchanged progress and no settlements when there is nothing to do. */
+/** Settles what fits. Returns the unchanged progress and no settlements when there is nothing to
+ *  do. */
 export function settle(input: SettleInput): Settled {
   const { progress, messages, limits } = input;
   assert.ok(

@@ -75,7 +75,8 @@ export function aggregateOf(window: Aggregate): Aggregate {
   return { count, sum, min, max, first, last };
 }
 
-/** [W3] The closed window with one more value; one that never was is closed with this value alone. */
+/** [W3] The closed window with one more value; one that never was is closed with this value
+ *  alone. */
 export function amend(
   closed: ClosedWindow | undefined,
   definition: Timing,

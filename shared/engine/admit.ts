@@ -1,8 +1,9 @@
 // [H1] Admit, then [H2]: one message from the broker into the durable inbox of its key.
 //
-// Crash points: before the batch – nothing happened, the broker redelivers; after the batch, before H2 –
-// the redelivery finds `seen`, takes no new position and falls through to H2; after H2 – the same again,
-// harmless. A trigger returns only after H2, so message k+1 is delivered only after k has been served.
+// Crash points: before the batch – nothing happened, the broker redelivers; after the batch, before
+// H2 – the redelivery finds `seen`, takes no new position and falls through to H2; after H2 – the
+// same again, harmless. A trigger returns only after H2, so message k+1 is delivered only after k
+// has been served.
 import { sleep } from '../clock.ts';
 import { admit } from '../convoy/handoff.ts';
 import { type Admitted, type Gate, initialProgress } from '../convoy/state.ts';
@@ -44,8 +45,8 @@ export async function admitMessage(engine: Engine, request: AdmitRequest): Promi
       await ensureStarted(engine, request, { gate, wake, duplicate: false }); // H2
       return { kind: 'admitted', position: step.position, epoch: gate.epoch };
     }
-    // H1: a duplicate is only what a read of `seen` finds after the failure. 412 is the gate's, so the
-    // batch never came to `seen`: the retry asks again.
+    // H1: a duplicate is only what a read of `seen` finds after the failure. 412 is the gate's, so
+    // the batch never came to `seen`: the retry asks again.
     const seen =
       result.status === 409 ? await store.readSeen(convoyId, message.messageId) : undefined;
     store.forget?.(convoyId);
@@ -94,7 +95,8 @@ function operationsOf(
   return operations;
 }
 
-/** A gate read that counts the position of `seen`; an older one is stale and would hide the epoch. */
+/** A gate read that counts the position of `seen`; an older one is stale and would hide the
+ *  epoch. */
 async function gateThatCounts(
   engine: Engine,
   convoyId: string,

@@ -1,5 +1,6 @@
-// [H5] The one atomic commit of a drain: effect, cursor, windows, outbox and the settlement of every
-// message, If-Match on `progress` of exactly our epoch. 412 = another attempt was first: no effect.
+// [H5] The one atomic commit of a drain: effect, cursor, windows, outbox and the settlement of
+// every message, If-Match on `progress` of exactly our epoch. 412 = another attempt was first: no
+// effect.
 import { createHash } from 'node:crypto';
 import { isoInstant } from '../clock.ts';
 import type { ConvoyDefinition } from '../convoy/definition.ts';
@@ -185,8 +186,8 @@ function tooLarge(drain: Drain, messages: InboxItem[]) {
   };
 }
 
-/** 412: another attempt was first, look again. 404 or 409: an item the fence vouches for is missing or
- *  was there already, which only a foreign writer can have done: the key stops and says so. */
+/** 412: another attempt was first, look again. 404 or 409: an item the fence vouches for is missing
+ *  or was there already, which only a foreign writer can have done: the key stops and says so. */
 async function refused(
   drain: Drain,
   operations: StoreOperation[],

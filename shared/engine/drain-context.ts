@@ -34,8 +34,8 @@ export function removalsOf(drain: Drain): StoreOperation[] {
   return [...drain.published.ids].map((id) => ({ kind: 'delete', id }));
 }
 
-/** A refused batch changed nothing: the next pass reads both items again. 404: a zombie attempt removed
- *  the outbox items too, so they are not ours to remove. */
+/** A refused batch changed nothing: the next pass reads both items again. 404: a zombie attempt
+ *  removed the outbox items too, so they are not ours to remove. */
 export function afterRefusal(drain: Drain, result: { status: number }): Next {
   if (result.status === 404) drain.published.ids.clear();
   drain.engine.store.forget?.(drain.convoyId);

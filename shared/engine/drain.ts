@@ -1,14 +1,17 @@
-// [H5-H8, H11] One drain of one key by the instance of one epoch: read, settle, commit, publish, and at
-// the end wait, close or rest. Runs as a durable activity, at least once, and possibly twice at a time.
+// [H5-H8, H11] One drain of one key by the instance of one epoch: read, settle, commit, publish,
+// and at the end wait, close or rest. Runs as a durable activity, at least once, and possibly twice
+// at a time.
 //
-// Owns:    the order of reads (gate, progress, inbox), the bound of every read by the gate it read, and
-//          the If-Match of every write.
-// Leaves:  what a message does to the state (convoy/step.ts) and which transition is legal (handoff.ts).
+// Owns:    the order of reads (gate, progress, inbox), the bound of every read by the gate it read,
+//          and the If-Match of every write.
+// Leaves:  what a message does to the state (convoy/step.ts) and which transition is legal
+// (handoff.ts).
 //
-// Crash points: every write is one batch and carries If-Match on `progress` or `gate`, so a drain may die
-// between any two lines. What a later drain finds: uncommitted messages (settled again), committed but
-// unpublished outputs in the outbox (published by any epoch, same message ids), a hold not yet rested
-// (rested then), a wait announced but not waited (the linger or the sweeper comes round).
+// Crash points: every write is one batch and carries If-Match on `progress` or `gate`, so a drain
+// may die between any two lines. What a later drain finds: uncommitted messages (settled again),
+// committed but unpublished outputs in the outbox (published by any epoch, same message ids), a
+// hold not yet rested (rested then), a wait announced but not waited (the linger or the sweeper
+// comes round).
 import { sleep } from '../clock.ts';
 import type { ConvoyDefinition } from '../convoy/definition.ts';
 import {
@@ -140,7 +143,8 @@ function withPublished(gate: Versioned<GateItem>, published: Published): Version
   return { item: { ...gate.item, publishedCommits }, etag: gate.etag };
 }
 
-/** [H3] A newer epoch fences; an older one can only be a stale read, which a later drain corrects. */
+/** [H3] A newer epoch fences; an older one can only be a stale read, which a later drain
+ *  corrects. */
 function fencedOrStale(request: DrainRequest, gate: GateItem, progress: ProgressItem): DrainResult {
   const { epoch } = request;
   const ended = gate.epoch === epoch && gate.phase !== 'active';
@@ -164,8 +168,8 @@ async function settleBacklog(
   });
 }
 
-/** [H7] The contiguous run from cursor + 1, bounded by the tail of the gate that was read. A hole is a
- *  stale read until it lasts: the run is read again before anything is said about it. */
+/** [H7] The contiguous run from cursor + 1, bounded by the tail of the gate that was read. A hole
+ *  is a stale read until it lasts: the run is read again before anything is said about it. */
 async function readRun(drain: Drain): Promise<InboxItem[]> {
   const { store, clock, settings } = drain.engine;
   const from = drain.progress.item.cursor + 1;

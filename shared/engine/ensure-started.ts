@@ -1,8 +1,8 @@
 // [H2] Ensure started, [H4] wake. Only after this may a trigger return.
 //
 // `started` remembers instance ids for which this process has seen a successful start: H2 has then
-// been served for that epoch, and a later disappearance of the instance is the sweeper's (H9). It is a
-// cache of facts that never become untrue, bounded, and never consulted on the duplicate path.
+// been served for that epoch, and a later disappearance of the instance is the sweeper's (H9). It
+// is a cache of facts that never become untrue, bounded, and never consulted on the duplicate path.
 import type { Gate } from '../convoy/state.ts';
 import { instanceIdOf } from '../keys.ts';
 import type { Place } from './placed.ts';
@@ -27,7 +27,8 @@ export async function ensureStarted(
   }
   if (!wake && !duplicate) return;
   const answer = await engine.instances.wake(instanceId);
-  if (answer === 'missing') await engine.instances.start(instanceId, input); // H4: 404 → start again
+  // H4: a wake answered 404 → start again.
+  if (answer === 'missing') await engine.instances.start(instanceId, input);
 }
 
 function remember(known: Set<string>, instanceId: string): void {

@@ -1,5 +1,5 @@
-// What intake and the dead-letter trigger record that is not an admission: a message without a usable key
-// goes to quarantine, a message the broker gave up on under its key as `dead`.
+// What intake and the dead-letter trigger record that is not an admission: a message without a
+// usable key goes to quarantine, a message the broker gave up on under its key as `dead`.
 import type { MessageToAdmit, MessageToQuarantine, Received } from '../envelope.ts';
 import { errorRegistry } from '../errors.ts';
 import { convoyIdOf, hexHash } from '../keys.ts';

@@ -1,5 +1,6 @@
-// [H8] An operator's action on one key: one batch, If-Match on both items, hold changed, gate active,
-// epoch + 1 on both; then H2. Conditional on what the operator saw; recorded with who and why.
+// [H8] An operator's action on one key: one batch, If-Match on both items, hold changed, gate
+// active, epoch + 1 on both; then H2. Conditional on what the operator saw; recorded with who and
+// why.
 import { assertHandoff, reopen } from '../convoy/handoff.ts';
 import { type Gate, type Hold, type Progress, noHold } from '../convoy/state.ts';
 import { ConvoyError } from '../errors.ts';
@@ -21,7 +22,8 @@ export interface OperatorRequest {
   expectedCursor?: number;
 }
 
-/** Throws CVY_NOT_FOUND for an unknown key and CVY_CONFLICT when the key is not as the action needs it. */
+/** Throws CVY_NOT_FOUND for an unknown key and CVY_CONFLICT when the key is not as the action needs
+ *  it. */
 export async function operate(engine: Engine, request: OperatorRequest): Promise<void> {
   const { store, clock, log } = engine;
   const { convoy, key, action, reason, by } = request;
@@ -39,7 +41,7 @@ export async function operate(engine: Engine, request: OperatorRequest): Promise
     );
   }
   const at = clock.now();
-  const changed = changeOf(request, gate.item, progress.item, at);
+  const changed = changeOf(request, { gate: gate.item, progress: progress.item, at });
   const after = reopen(gate.item, { ...progress.item, ...changed }, { at });
   assertHandoff(after.gate, after.progress);
   const place = { convoy, key };
@@ -54,9 +56,7 @@ export async function operate(engine: Engine, request: OperatorRequest): Promise
 
 function changeOf(
   request: OperatorRequest,
-  gate: Gate,
-  progress: Progress,
-  at: number,
+  { gate, progress, at }: { gate: Gate; progress: Progress; at: number },
 ): Pick<Progress, 'hold' | 'skip'> {
   const { hold } = progress;
   const refuse = (needs: string): ConvoyError =>

@@ -1,6 +1,6 @@
-// [H11] Publishing: after each commit, all of the key's outbox, lowest first, one awaited batch at a
-// time; entries are removed only after the broker's acknowledgement. Any epoch, and any zombie attempt,
-// publishes what it finds: a repeat carries the same message id.
+// [H11] Publishing: after each commit, all of the key's outbox, lowest first, one awaited batch at
+// a time; entries are removed only after the broker's acknowledgement. Any epoch, and any zombie
+// attempt, publishes what it finds: a repeat carries the same message id.
 import type { Hold } from '../convoy/state.ts';
 import { noHold } from '../convoy/state.ts';
 import type { OutboxItem } from '../store/items.ts';
@@ -8,8 +8,8 @@ import { type Drain, holdKey } from './drain-context.ts';
 
 const unpublishedMax = 200;
 
-/** Publishes what earlier drains left. Returns the progress to go on with: it still has its ETag, and
- *  the next batch writes down what changed. */
+/** Publishes what earlier drains left. Returns the progress to go on with: it still has its ETag,
+ *  and the next batch writes down what changed. */
 export async function publishOutbox(drain: Drain): Promise<Drain['progress']> {
   const left = await drain.engine.store.readOutbox(drain.convoyId);
   await publishItems(drain, left);
@@ -44,7 +44,8 @@ function publishingHold(drain: Drain, count: number): Hold {
   };
 }
 
-/** [H11] Removes what no later batch of this drain will: a drain that ends without writing the gate. */
+/** [H11] Removes what no later batch of this drain will: a drain that ends without writing the
+ *  gate. */
 export async function removePublished(drain: Drain): Promise<void> {
   const ids = [...drain.published.ids];
   drain.published.ids.clear();

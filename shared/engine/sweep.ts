@@ -1,7 +1,8 @@
-// [H9] The sweeper: the liveness of everything that a dead process, a lost wake, a terminated instance or
-// a passed due time left behind. It looks at both items of a key, reopens under If-Match on both with a
-// new epoch, then starts that epoch (H2). It asks an index for candidates, never all convoys, and is
-// correct however often, late or concurrently it runs: a wrong alarm costs one epoch.
+// [H9] The sweeper: the liveness of everything that a dead process, a lost wake, a terminated
+// instance or a passed due time left behind. It looks at both items of a key, reopens under
+// If-Match on both with a new epoch, then starts that epoch (H2). It asks an index for candidates,
+// never all convoys, and is correct however often, late or concurrently it runs: a wrong alarm
+// costs one epoch.
 import type { SweepLimits } from '../convoy/handoff.ts';
 import { assertHandoff, reopen, sweepReason } from '../convoy/handoff.ts';
 import { reasonOf } from '../errors.ts';
@@ -77,7 +78,7 @@ async function sweepKey(engine: Engine, candidate: GateItem): Promise<boolean> {
   const progress = await store.readProgress(convoyId);
   if (!gate || !progress) return false;
   const at = clock.now();
-  const reason = sweepReason(gate.item, progress.item, at, limitsOf(engine, convoy));
+  const reason = sweepReason(gate.item, progress.item, { at, ...limitsOf(engine, convoy) });
   if (reason === undefined) return false;
   const after = reopen(gate.item, progress.item, { at });
   assertHandoff(after.gate, after.progress);

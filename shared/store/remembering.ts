@@ -1,9 +1,10 @@
-// A store that remembers gate, progress and waiting messages of the keys it has just written, so that the
-// usual drain right after an admit reads nothing.
+// A store that remembers gate, progress and waiting messages of the keys it has just written, so
+// that the usual drain right after an admit reads nothing.
 //
-// Why it is safe: what it hands out is at worst a stale read, and the protocol is built on stale reads
-// (H14): every write carries If-Match, the newest of what is remembered carries the ETag it was written
-// with, and any refused or failed batch makes it doubt gate and progress. It never answers for `seen`, outbox or windows.
+// Why it is safe: what it hands out is at worst a stale read, and the protocol is built on stale
+// reads (H14): every write carries If-Match, the newest of what is remembered carries the ETag it
+// was written with, and any refused or failed batch makes it doubt gate and progress. It never
+// answers for `seen`, outbox or windows.
 //
 // Bounded: so many keys, so many bytes of messages; the oldest key goes first.
 import type { GateItem, InboxItem, ProgressItem } from './items.ts';

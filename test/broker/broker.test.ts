@@ -230,7 +230,8 @@ interface PlainRequest {
   allowInsecureConnection: boolean;
 }
 
-/** 7.9.5 knows no emulator here: plain http is forced, as in the emulator's own sample [SB 16.1]. */
+/** 7.9.5 knows no emulator here: plain http is forced, as in the emulator's own sample [SB
+ *  16.1]. */
 function administrationClient(broker: Broker): ServiceBusAdministrationClient {
   const client = new ServiceBusAdministrationClient(broker.managementConnectionString);
   const http = Reflect.get(client, '_httpClient');

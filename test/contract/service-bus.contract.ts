@@ -1,5 +1,6 @@
-// What Convoy relies on from Azure Service Bus, said through the official client. The same claims run
-// on the local broker and, with a target that opens a namespace of Azure, against the real service.
+// What Convoy relies on from Azure Service Bus, said through the official client. The same claims
+// run on the local broker and, with a target that opens a namespace of Azure, against the real
+// service.
 import { ServiceBusClient } from '@azure/service-bus';
 import type { ServiceBusMessage, ServiceBusSessionReceiver } from '@azure/service-bus';
 import Long from 'long';

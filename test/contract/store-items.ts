@@ -86,7 +86,12 @@ export function windowItem(convoyId: string, window: string, start: number): Win
 }
 
 export function outboxItem(convoyId: string, settlement: number, n: number): OutboxItem {
-  return { kind: 'outbox', id: itemIds.outbox(settlement, { position: settlement, n }), convoyId, outputs: [] };
+  return {
+    kind: 'outbox',
+    id: itemIds.outbox(settlement, { position: settlement, n }),
+    convoyId,
+    outputs: [],
+  };
 }
 
 export function deadItem(convoyId: string, sequence: number): DeadItem {

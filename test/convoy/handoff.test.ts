@@ -141,7 +141,7 @@ test.each([
   const changedGate = { ...gate, writtenAt: 0, ...gateChange } as Gate;
   const changedProgress = { ...progress, writtenAt: 0, ...progressChange } as Progress;
 
-  expect(sweepReason(changedGate, changedProgress, at, limits)).toBe(reason);
+  expect(sweepReason(changedGate, changedProgress, { at, ...limits })).toBe(reason);
 });
 
 test('the invariants catch a cursor past the tail and an active gate with a moved fence', () => {

@@ -125,7 +125,7 @@ const stream = fc.array(
   { maxLength: 60 },
 );
 
-test('however a stream is cut into commits, settlements, chain, outputs and windows are the same', () => {
+test('however a stream is cut into commits, its settlements and outputs are the same', () => {
   fc.assert(
     fc.property(stream, fc.integer({ min: 1, max: 9 }), (events, perCommit) => {
       const messages = events.map(({ n, emit, at }, i) => admitted(i + 1, { n, emit }, at));

@@ -1,5 +1,5 @@
-// Goal: in order, once, nothing lost, whatever fails. Method: seeded histories of the real code; a failing
-// seed is printed and repeats the history exactly (SEED=… COUNT=1).
+// Goal: in order, once, nothing lost, whatever fails. Method: seeded histories of the real code; a
+// failing seed is printed and repeats the history exactly (SEED=… COUNT=1).
 import { expect, test } from 'vitest';
 import type { InboxItem, ProgressItem } from '../../shared/store/items.ts';
 import type { ConvoyStore } from '../../shared/store/store.ts';
@@ -58,7 +58,7 @@ async function failingSeeds(options: {
   return failed;
 }
 
-test(`${count} histories with crashes, lost answers, zombies, lost wakes and terminations`, async () => {
+test(`${count} histories with deaths, lost answers, zombies and terminations`, async () => {
   expect(await failingSeeds({ seeds: count, from: firstSeed })).toEqual([]);
 }, 120_000);
 

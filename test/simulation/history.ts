@@ -1,6 +1,6 @@
-// One hostile history of one key: the real admit, the real orchestrator, the real drain and sweeper over
-// the memory store, with a crash or a lost answer possible at every call. The oracles know nothing of
-// the engine: they compare what was sent with what was published and stored.
+// One hostile history of one key: the real admit, the real orchestrator, the real drain and sweeper
+// over the memory store, with a crash or a lost answer possible at every call. The oracles know
+// nothing of the engine: they compare what was sent with what was published and stored.
 import { admitMessage } from '../../shared/engine/admit.ts';
 import { drain } from '../../shared/engine/drain.ts';
 import { type Engine, defaultSettings } from '../../shared/engine/ports.ts';

@@ -1,6 +1,6 @@
-// A durable hub for the simulation: drives the real orchestrator generator, checkpoints at every yield,
-// runs activities at least once and sometimes twice at a time, loses and doubles wakes, and lets an
-// operator terminate an instance. Like Azure's, it starts a finished id again.
+// A durable hub for the simulation: drives the real orchestrator generator, checkpoints at every
+// yield, runs activities at least once and sometimes twice at a time, loses and doubles wakes, and
+// lets an operator terminate an instance. Like Azure's, it starts a finished id again.
 import type { OrchestrationContext } from 'durable-functions';
 import { convoy } from '../../functions/convoy.ts';
 import type { DrainResult } from '../../shared/engine/drain.ts';

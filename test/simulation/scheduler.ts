@@ -1,5 +1,5 @@
-// One seeded scheduler: every step of every task waits here, and the seed decides who goes next, who
-// dies and whose answer is lost. Time is virtual: it moves when nothing else can.
+// One seeded scheduler: every step of every task waits here, and the seed decides who goes next,
+// who dies and whose answer is lost. Time is virtual: it moves when nothing else can.
 import type { Clock } from '../../shared/clock.ts';
 import type { Prng } from '../support/prng.ts';
 

@@ -8,7 +8,8 @@ export interface AmqpError {
   description: string;
 }
 
-/** Thrown inside the broker where a request must be refused; becomes the AMQP error of the answer. */
+/** Thrown inside the broker where a request must be refused; becomes the AMQP error of the
+ *  answer. */
 export class Refusal extends Error {
   readonly condition: string;
 

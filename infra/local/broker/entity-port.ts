@@ -29,7 +29,8 @@ export interface EntityOptions {
   path: string;
   properties: QueueProperties;
   port: EntityPort;
-  /** Where dead letters go; absent on a dead-letter queue itself, which never dead-letters [SB 10.5]. */
+  /** Where dead letters go; absent on a dead-letter queue itself, which never dead-letters [SB
+   *  10.5]. */
   deadLetters?: Entity;
 }
 

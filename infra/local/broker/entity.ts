@@ -1,13 +1,14 @@
 // PURE. One queue (or dead-letter sub-queue): every decision about its messages.
 //
-// Owns:    sequence numbers, order, locks, settlement, delivery counts, expiry, schedule, duplicates.
-// Leaves:  sessions' locks to session.ts, bytes and durability to the store (each change is handed to
-//          `port.record`), links and credit to link.ts, time to the caller.
+// Owns:    sequence numbers, order, locks, settlement, delivery counts, expiry, schedule,
+// duplicates.
+// Leaves:  sessions' locks to session.ts, bytes and durability to the store (each change is handed
+//          to `port.record`), links and credit to link.ts, time to the caller.
 //
 // Invariants (cited by the tests):
 //   E1. Sequence numbers rise by one per accepted message and are never used twice.
-//   E2. A message becomes visible only by `publish`, which the caller makes after its commit; so what a
-//       receiver sees survives a crash.
+//   E2. A message becomes visible only by `publish`, which the caller makes after its commit; so
+//       what a receiver sees survives a crash.
 //   E3. A lock token settles at most once; afterwards it is refused and changes nothing [SB I5].
 //   E4. Abandon and lock expiry count a delivery, the release of a session does not [SB 10.2].
 //   E5. The delivery that makes the count reach the maximum dead-letters the message, once.

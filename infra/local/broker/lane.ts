@@ -1,8 +1,9 @@
-// PURE. A lane is one ordered line of messages: a session, or the whole of a queue without sessions.
+// PURE. A lane is one ordered line of messages: a session, or the whole of a queue without
+// sessions.
 //
 // Invariants:
-//   L1. Ready messages stand in sequence order; a returned message goes back to its own place, so it
-//       precedes every higher undelivered one [SB 9.2].
+//   L1. Ready messages stand in sequence order; a returned message goes back to its own place, so
+//       it precedes every higher undelivered one [SB 9.2].
 //   L2. A message is in exactly one place: pending (not committed yet), ready, locked, deferred,
 //       scheduled or gone.
 

@@ -1,6 +1,7 @@
 // One receiving client: credit becomes deliveries, dispositions become settlements.
 //
-// Owns:    when a message goes to this link; the lock tokens; session accept and its end for this link.
+// Owns:    when a message goes to this link; the lock tokens; session accept and its end for this
+// link.
 // Leaves:  AMQP frames to the port (listener.ts), queue decisions to entity.ts.
 //
 // Invariants:
@@ -195,7 +196,8 @@ export class Consumer {
     if (!this.isGone) this.port.detach(errorOf(refusals.sessionLockExpired()));
   }
 
-  /** The link, its AMQP session or its connection has gone. Plain messages stay locked [SB 10.2]. */
+  /** The link, its AMQP session or its connection has gone. Plain messages stay locked [SB
+   *  10.2]. */
   leave(): void {
     if (this.isGone) return;
     this.isGone = true;

@@ -6,7 +6,8 @@
 // Invariants:
 //   A1. No link before a valid token (or PLAIN with the key) on its connection; $cbs excepted.
 //   A2. A transfer is answered after the commit of its messages, all or none of them.
-//   A3. Whatever ends – link, AMQP session, connection, socket – the session locks it held are free.
+//   A3. Whatever ends – link, AMQP session, connection, socket – the session locks it held are
+//   free.
 //   A4. Topics, transactions, send-via and every other thing we lack is refused by name.
 import type { AddressInfo, Server, Socket } from 'node:net';
 import { errorOf, refusals } from './conditions.ts';
@@ -335,7 +336,8 @@ function createContainer(connections: Connections, key: string): seam.RheaContai
   on('session_close', ({ session }) => connections.leaveSession(session));
   on('connection_close', ({ connection }) => connections.leaveConnection(connection));
   on('disconnected', ({ connection }) => connections.leaveConnection(connection));
-  // A peer that breaks the protocol loses its connection; without listeners it would end the process.
+  // A peer that breaks the protocol loses its connection; without listeners it would end the
+  // process.
   for (const name of ['connection_error', 'session_error', 'sender_error', 'receiver_error']) {
     on(name, () => {});
   }

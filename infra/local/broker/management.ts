@@ -1,5 +1,5 @@
-// The management port: health, usage, and the ATOM entries that ServiceBusAdministrationClient reads
-// [SB 16]. Read-only: entities come from Config.json; every change is refused by name.
+// The management port: health, usage, and the ATOM entries that ServiceBusAdministrationClient
+// reads [SB 16]. Read-only: entities come from Config.json; every change is refused by name.
 import { createServer } from 'node:http';
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';

@@ -1,15 +1,15 @@
 // The namespace: the queues with what they need around them – store, clock, timers, receivers.
 //
 // Owns:    wiring of pure entities to time and durability; finding an entity by address; the set of
-//          lanes with something to deliver, worked off once per turn, so that a message costs the same
-//          with ten sessions as with ten thousand [SB 19.8].
+//          lanes with something to deliver, worked off once per turn, so that a message costs the
+//          same with ten sessions as with ten thousand [SB 19.8].
 // Leaves:  decisions to entity.ts, delivery to link.ts, AMQP to listener.ts.
 //
 // Invariants:
 //   N1. A send is answered, and its messages become visible, after the commit that holds them.
 //   N2. One timer per entity, at its next deadline.
-//   N3. A turn delivers a bounded number of messages, so that a burst cannot keep drains and renewals
-//       of others waiting: the client closes a link whose drain takes 200 ms [SB 6.2].
+//   N3. A turn delivers a bounded number of messages, so that a burst cannot keep drains and
+//       renewals of others waiting: the client closes a link whose drain takes 200 ms [SB 6.2].
 import { randomBytes } from 'node:crypto';
 import type { Clock, Timer } from '../../../shared/clock.ts';
 import { errorOf, refusals } from './conditions.ts';
@@ -116,7 +116,8 @@ export class Namespace {
     return entity;
   }
 
-  /** [SB 3.1] Addresses are relative, case-insensitive, maybe encoded, maybe with a slash in front. */
+  /** [SB 3.1] Addresses are relative, case-insensitive, maybe encoded, maybe with a slash in
+   *  front. */
   find(address: unknown): Place {
     const path = pathOf(address);
     const isManagement = path.toLowerCase().endsWith(managementSuffix);

@@ -1,4 +1,5 @@
-// PURE. A request to $cbs or $management as it lies in a message, and the frame of its reply [SB 2, 11].
+// PURE. A request to $cbs or $management as it lies in a message, and the frame of its reply [SB 2,
+// 11].
 import { refusals } from './conditions.ts';
 import * as wire from './wire.ts';
 import type { Decoded } from './wire.ts';

@@ -7,7 +7,8 @@
 //   R1. Every answer with an error carries its condition as a symbol: from the number alone the
 //       JavaScript client guesses wrongly [SB 11].
 //   R2. Operations on a session need the lock, held by the associated link of the same connection
-//       [SB 11.4]; a settlement needs the token and a holder of the same connection; peek needs none.
+//       [SB 11.4]; a settlement needs the token and a holder of the same connection; peek needs
+//       none.
 //   R3. An answer goes out after the commit of what it says.
 import { errorOf, refusals } from './conditions.ts';
 import type { AmqpError } from './conditions.ts';

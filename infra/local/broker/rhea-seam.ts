@@ -2,9 +2,11 @@
 // Instances are patched, never the shared module: in one process the client uses the same rhea.
 //
 // Repairs:
-//   P1. A message stays bytes: its format is replaced by a sentinel before rhea would decode it [SB 19.9].
+//   P1. A message stays bytes: its format is replaced by a sentinel before rhea would decode it [SB
+//   19.9].
 //   P2. A drain is answered also when the last credit has just been used [SB 19.2].
-//   P3. Dispositions are written by us: rhea merges the first two outcomes of a tick [SB 8.5, 19.5].
+//   P3. Dispositions are written by us: rhea merges the first two outcomes of a tick [SB 8.5,
+//   19.5].
 //   P4. Only AMQP sessions with something to do are visited, not all of a connection [SB 19.8].
 //   P5. A read that caused no output is answered by an empty frame, whose segment carries the TCP
 //       acknowledgement that the client's Nagle waits for [SB 19.6].

@@ -1,5 +1,5 @@
-// The SASL mechanisms we offer [SB 2.1, 2.2]: ANONYMOUS (JavaScript) and MSSBCBS (.NET) prove nothing,
-// the token on $cbs does; PLAIN (generic AMQP clients) proves the key at once.
+// The SASL mechanisms we offer [SB 2.1, 2.2]: ANONYMOUS (JavaScript) and MSSBCBS (.NET) prove
+// nothing, the token on $cbs does; PLAIN (generic AMQP clients) proves the key at once.
 import type { SaslMechanism } from './rhea-seam.ts';
 
 /** Mechanism factories by name, in rhea's shape. */

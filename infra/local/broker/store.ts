@@ -1,5 +1,6 @@
-// The broker's data file: SQLite in WAL mode, one transaction for everything that met in one turn of
-// the event loop (group commit), so that strict senders and receivers share the cost of a commit.
+// The broker's data file: SQLite in WAL mode, one transaction for everything that met in one turn
+// of the event loop (group commit), so that strict senders and receivers share the cost of a
+// commit.
 //
 // Owns:    durability of messages, numbers, duplicate ids and session states; message bodies.
 // Leaves:  every decision to entity.ts. Locks and counts of live receivers are never written.
