@@ -83,7 +83,8 @@ function problemLine(status: number, answer: unknown, text: string): string {
   if (code && detail.startsWith(code)) return detail;
   const known = Object.entries(errorRegistry).find(([name]) => name === code)?.[1].remedy;
   const remedy = field('remedy') ?? known;
-  return `${code ?? `HTTP ${status}`}: ${detail.replace(/\.$/, '')}.${remedy ? ` Remedy: ${remedy}.` : ''}`;
+  const line = `${code ?? `HTTP ${status}`}: ${detail.replace(/\.$/, '')}.`;
+  return remedy ? `${line} Remedy: ${remedy}.` : line;
 }
 
 export function isRecord(value: unknown): value is Record<string, unknown> {

@@ -31,6 +31,9 @@ interface ActFlags extends Flags {
   by?: string;
 }
 
+/** What commander hands to the action of a command on one key. */
+type KeyArguments = [convoy: string, key: string, flags: unknown, command: Command];
+
 /** What an operator can do to a key, in the order of `--help`. */
 const actions: readonly (readonly [verb: string, description: string])[] = [
   ['pause', 'take no further message of the key'],
@@ -78,7 +81,7 @@ export function addOperateCommands(program: Command, ended: (code: number) => vo
     .option('--windows', 'the windows of the key')
     .option('--outcome <o>', 'only messages with this outcome')
     .option('--from <position>', 'only messages from this position on', wholeNumber(1))
-    .action(async (convoy: string, key: string, _, command: Command) => {
+    .action(async (...[convoy, key, , command]: KeyArguments) => {
       const flags = command.optsWithGlobals<ShowFlags>();
       const part = flags.messages ? ['messages'] : flags.windows ? ['windows'] : [];
       const answer = await callApi(flags, {
@@ -96,7 +99,7 @@ export function addOperateCommands(program: Command, ended: (code: number) => vo
     .description('check the hash chain over the settled messages of a key')
     .argument('<convoy>')
     .argument('<key>')
-    .action(async (convoy: string, key: string, _, command: Command) => {
+    .action(async (...[convoy, key, , command]: KeyArguments) => {
       const flags = command.optsWithGlobals<Flags>();
       const answer = await callApi(flags, { method: 'GET', path: keyPath(convoy, key, 'verify') });
       printLine(JSON.stringify(answer, undefined, flags.json ? 0 : 2));
@@ -118,7 +121,7 @@ function addAction(program: Command, { verb, description, ended }: Action): void
     .requiredOption('--reason <text>', 'why; recorded with the action')
     .option('--by <name>', 'who; default: the name of the user here')
     .option('--expected-cursor <n>', 'refuse when the key has moved on since', wholeNumber(0))
-    .action(async (convoy: string, key: string, _, command: Command) => {
+    .action(async (...[convoy, key, , command]: KeyArguments) => {
       const flags = command.optsWithGlobals<ActFlags>();
       const answer = await callApi(flags, {
         method: 'POST',

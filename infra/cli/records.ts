@@ -56,7 +56,7 @@ export function contentHash(): Hash {
   return createHash('sha256');
 }
 
-/** Decompressed and decoded; gzip is known by its first bytes, so that standard input has it too. */
+/** Decompressed and decoded; gzip is known by its first bytes: standard input has no name. */
 function openText(file: RecordFile, hash: Hash | undefined): Readable {
   const stages = isGzip(file) ? [createGunzip()] : [];
   const source = createReadStream(file.path);

@@ -1,8 +1,8 @@
 // Where the parts of a local stack are found: ports, keys, connection strings, app settings.
 //
 // Owns:   every name and number by which one process of the stack reaches another.
-// Leaves: starting anything to cloud.ts and launcher.ts. Loads no server, so a command line that only
-//         needs an address stays quick.
+// Leaves: starting anything to cloud.ts and launcher.ts. Loads no server: a command line that
+//         only needs an address stays quick.
 import { existsSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { ConvoyError } from '../../shared/errors.ts';

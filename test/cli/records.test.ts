@@ -40,7 +40,7 @@ describe('records of a file', () => {
     expect(JSON.stringify(records[0]?.fields)).toBe(line);
   });
 
-  test('NDJSON: a line separator inside a text breaks no line, an empty line is counted', async () => {
+  test('NDJSON: U+2028 inside a text breaks no line, an empty line is counted', async () => {
     const { records } = await read('{"a":"x\u2028y"}\n\n{"a":"z"}', 'ndjson');
 
     expect(records.map(({ number, fields }) => [number, fields['a']])).toEqual([

@@ -206,11 +206,10 @@ describe('the summary', () => {
   test('has exactly the fields of the contract', () => {
     const summary = summarize(judge(perfect()), usage);
 
-    expect(Object.keys(summary)).toEqual(
-      'convoys messages order lost doubled windows outputs epochs seconds throughput latencyMs cost'.split(
-        ' ',
-      ),
-    );
+    const fields =
+      'convoys messages order lost doubled windows outputs epochs ' +
+      'seconds throughput latencyMs cost';
+    expect(Object.keys(summary)).toEqual(fields.split(' '));
     expect(Object.keys(summary.messages)).toEqual(
       'sent applied rejected invalid duplicate late parked waiting'.split(' '),
     );

@@ -116,7 +116,7 @@ describe('a sender on a broker', () => {
     expect(sent).toBe(2);
   });
 
-  test('N2: a refused message of a stream is named; all before it was sent, nothing after', async () => {
+  test('N2: a message refused in a stream is named; all before was sent, none after', async () => {
     await using sender = open();
     let wasClosed = false;
     function* withFault(): Generator<KeyedMessage> {

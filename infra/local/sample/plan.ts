@@ -142,7 +142,7 @@ function lifecycle(random: Random): Step[] {
         : [placed, paid, cancelled]
       : [placed, paid, shipped, delivered];
   if (random() < illegalShare) {
-    // Something where it does not belong: shipped before paid, paid twice, cancelled when delivered.
+    // Where it does not belong: shipped before paid, paid twice, cancelled when delivered.
     const stray = oneOf([shipped, paid, delivered, cancelled], random);
     steps.splice(1 + Math.floor(random() * steps.length), 0, stray);
   }
