@@ -8,8 +8,7 @@ import { type InvocationContext, app, trigger } from '@azure/functions';
 import * as df from 'durable-functions';
 import { realClock } from '../shared/clock.ts';
 import type { ConvoyDefinition } from '../shared/convoy/definition.ts';
-import { admitMessage } from '../shared/engine/admit.ts';
-import { intakeDeadline, quarantine } from '../shared/engine/intake.ts';
+import { admitFitting, intakeDeadline, quarantine } from '../shared/engine/intake.ts';
 import { persist } from '../shared/engine/patience.ts';
 import { type Received, parseEnvelope } from '../shared/envelope.ts';
 import { reasonOf } from '../shared/errors.ts';
@@ -50,6 +49,6 @@ async function intake(
     if (parsed.kind === 'quarantine') return quarantine(engine, { convoy, parsed, received });
     for (const { code, reason } of parsed.warnings) engine.log.warn(code, { convoy, reason });
     const { key, message, sequence } = parsed;
-    return admitMessage(engine, { convoy, key, message, sequence });
+    return admitFitting(engine, { convoy, key, message, sequence });
   });
 }

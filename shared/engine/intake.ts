@@ -3,6 +3,8 @@
 import type { MessageToAdmit, MessageToQuarantine, Received } from '../envelope.ts';
 import { errorRegistry } from '../errors.ts';
 import { convoyIdOf, hexHash } from '../keys.ts';
+import { StoreRefused } from '../store/store.ts';
+import { type AdmitRequest, type AdmitResult, admitMessage } from './admit.ts';
 import { type DeadItem, type QuarantineItem, itemIds } from '../store/items.ts';
 import { type Engine, defaultSettings } from './ports.ts';
 
@@ -12,6 +14,19 @@ type Recorder = Pick<Engine, 'store' | 'clock' | 'log'>;
 /** [H10] How long an invocation keeps trying: function time-out − 30 s. */
 export function intakeDeadline(now: number): number {
   return now + (defaultSettings.functionTimeoutSeconds - 30) * 1000;
+}
+
+/** Admits; a body that does not fit one item is left out, and its place is poison CVY_TOO_LARGE. */
+export async function admitFitting(engine: Engine, request: AdmitRequest): Promise<AdmitResult> {
+  try {
+    return await admitMessage(engine, request);
+  } catch (error) {
+    if (!(error instanceof StoreRefused && error.status === 413)) throw error;
+    const { bodyText: _, bodyBase64: __, ...message } = request.message;
+    const reason = 'the body does not fit one item of the store';
+    const fault = { code: 'CVY_TOO_LARGE', reason };
+    return admitMessage(engine, { ...request, message: { ...message, fault } });
+  }
 }
 
 /** Recorded in the partition `<convoy>:`, which no key can produce; repeats find it there (409). */
