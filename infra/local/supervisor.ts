@@ -131,6 +131,8 @@ export class SupervisedProcess {
         break;
       case 'cloudReady':
       case 'hostReady':
+        if (this.#hasBeenReady)
+          this.#spec.log(`${this.#spec.name} runs again, process ${this.pid}`);
         this.#hasBeenReady = true;
         this.#first.resolve(message);
         this.#spec.onReady?.(message);
