@@ -6,6 +6,8 @@
 // O1. It only peeks: no message is received, locked or settled by it.
 // O2. It reads the API only after the outputs are complete or the time is up, so that its own
 //     reading is no part of the measured cost.
+// O3. A process of the stack that dies and comes back is waited for: what cannot be peeked or read
+//     now is tried again, and the time limit alone decides that it stays away.
 //
 // It speaks JSON lines: on standard input {kind: begin | fed | go}, on standard output
 // {kind: ready | progress | settled | verdict}. Addresses come that way too, never as arguments,
@@ -32,32 +34,68 @@ export type FromObserver =
 
 const peekCount = 250;
 const peekEveryMs = 200;
+const peekWithinMs = 5_000;
 const progressEveryMs = 500;
 const readsAtOnce = 8;
 const settleTriesMax = 40;
 const settlePauseMs = 250;
 const pageLimit = 500;
 
-class OutputQueue {
+class OutputQueue implements AsyncDisposable {
   readonly seen: SeenOutput[] = [];
   peeks = 0;
-  readonly #receiver: ServiceBusReceiver;
+  readonly #open: () => ServiceBusClient;
+  readonly #name: string;
+  #client: ServiceBusClient | undefined;
+  #receiver: ServiceBusReceiver | undefined;
   #last: ServiceBusReceivedMessage['sequenceNumber'];
 
-  constructor(receiver: ServiceBusReceiver) {
-    this.#receiver = receiver;
+  constructor(name: string, open: () => ServiceBusClient) {
+    this.#name = name;
+    this.#open = open;
   }
 
   /** Goes to the end of the queue and keeps what it meets, or only where the end is. */
   async catchUp(keep: boolean): Promise<void> {
     for (;;) {
-      this.peeks += 1;
-      const from = this.#last ? { fromSequenceNumber: this.#last.add(1) } : {};
-      const messages = await this.#receiver.peekMessages(peekCount, from);
+      const messages = await this.#peek();
       if (messages.length === 0) return;
       this.#last = messages.at(-1)?.sequenceNumber;
       if (keep) for (const message of messages) this.seen.push(seenOutput(message));
     }
+  }
+
+  /** [O3] The same, false when the broker does not answer now. */
+  async tryToCatchUp(): Promise<boolean> {
+    try {
+      await this.catchUp(true);
+      return true;
+    } catch (error) {
+      console.error(`the observer peeks again: ${String(error)}`);
+      return false;
+    }
+  }
+
+  async #peek(): Promise<ServiceBusReceivedMessage[]> {
+    this.#client ??= this.#open();
+    this.#receiver ??= this.#client.createReceiver(this.#name);
+    this.peeks += 1;
+    const from = this.#last ? { fromSequenceNumber: this.#last.add(1) } : {};
+    const abortSignal = AbortSignal.timeout(peekWithinMs);
+    try {
+      return await this.#receiver.peekMessages(peekCount, { ...from, abortSignal });
+    } catch (error) {
+      // A client whose connection broke under a request may wait a minute for its answer.
+      await this[Symbol.asyncDispose]();
+      throw error;
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    const client = this.#client;
+    this.#client = undefined;
+    this.#receiver = undefined;
+    await Promise.race([client?.close().catch(() => {}), pause(peekWithinMs)]);
   }
 }
 
@@ -77,8 +115,8 @@ async function observe(): Promise<void> {
   const lines = createInterface({ input: process.stdin })[Symbol.asyncIterator]();
   const begin = await heard(lines, 'begin');
   const plan = JSON.parse(readFileSync(begin.planFile, 'utf8')) as SamplePlan;
-  await using client = disposable(new ServiceBusClient(begin.serviceBus));
-  const queue = new OutputQueue(client.createReceiver(`${plan.convoy}-out`));
+  const open = () => new ServiceBusClient(begin.serviceBus);
+  await using queue = new OutputQueue(`${plan.convoy}-out`, open);
   await queue.catchUp(false);
   say({ kind: 'ready', peeks: queue.peeks });
 
@@ -90,7 +128,9 @@ async function observe(): Promise<void> {
   await heard(lines, 'go');
   const keys = await readKeys(begin.url, plan, isComplete ? settleTriesMax : 1);
   // Once more: a repeat published while the API was read must not escape.
-  await queue.catchUp(true);
+  for (let left = settleTriesMax; left > 0 && !(await queue.tryToCatchUp()); left -= 1) {
+    await pause(settlePauseMs);
+  }
   say({ kind: 'verdict', verdict: judge({ plan, outputs: queue.seen, keys, sentAtMs }) });
 }
 
@@ -110,7 +150,7 @@ async function watchOutputs({ plan, queue, feeding, limitMs }: Watch): Promise<b
   let newAt = performance.now();
   let saidAt = 0;
   while (awaited.size > 0 || !isFed) {
-    await queue.catchUp(true);
+    await queue.tryToCatchUp();
     const now = performance.now();
     if (queue.seen.length > counted || !isFed) newAt = now;
     for (const output of queue.seen.slice(counted)) awaited.delete(output.causationId);
@@ -175,10 +215,11 @@ async function readKey(path: string, key: string): Promise<SeenKey | undefined> 
   return { key, epoch, phase, hold: detail.hold?.kind ?? 'none', state, records };
 }
 
-/** The answer, or nothing for 404; any other answer ends the observation. */
+/** The answer; nothing for 404, or when there is none now [O3]; another one ends the observation. */
 async function get<T>(url: string): Promise<T | undefined> {
-  const response = await fetch(url);
-  if (response.status === 404) {
+  const response = await fetch(url).catch(() => undefined);
+  if (!response) return undefined;
+  if (response.status === 404 || response.status === 503) {
     await response.body?.cancel();
     return undefined;
   }
@@ -200,10 +241,6 @@ async function heard<K extends ToObserver['kind']>(
 
 function say(message: FromObserver): void {
   process.stdout.write(`${JSON.stringify(message)}\n`);
-}
-
-function disposable(client: ServiceBusClient): ServiceBusClient & AsyncDisposable {
-  return Object.assign(client, { [Symbol.asyncDispose]: () => client.close() });
 }
 
 await observe();
