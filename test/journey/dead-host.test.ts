@@ -13,10 +13,10 @@ import {
   isClose,
   isCommit,
   settledOutcome,
-  until,
   zombieAppDir,
   zombieQueues,
 } from '../support/tally.ts';
+import { until } from '../support/until.ts';
 
 const limit = { timeout: 60_000 };
 const points = new PausePoints();

@@ -15,10 +15,10 @@ import {
   isCommit,
   isWait,
   settledOutcome,
-  until,
   zombieAppDir,
   zombieQueues,
 } from '../support/tally.ts';
+import { until } from '../support/until.ts';
 
 const limit = { timeout: 30_000 };
 const points = new PausePoints();

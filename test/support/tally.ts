@@ -1,7 +1,6 @@
 // The convoy `tally` of the zombie app, seen from outside: what its batches look like on the wire,
 // what became of a key.
 import { join } from 'node:path';
-import { setTimeout as pause } from 'node:timers/promises';
 import { ServiceBusClient } from '@azure/service-bus';
 import type { ServiceBusReceivedMessage } from '@azure/service-bus';
 import type { CosmosRequestInfo } from '../../infra/local/cosmos/intercept.ts';
@@ -11,6 +10,7 @@ import { convoyIdOf, instanceIdOf } from '../../shared/keys.ts';
 import { createCosmosStore } from '../../shared/store/cosmos.ts';
 import type { CosmosStore } from '../../shared/store/cosmos.ts';
 import { cosmosSettings } from '../../shared/store/cosmos-settings.ts';
+import { until } from './until.ts';
 
 export const zombieAppDir = join(import.meta.dirname, '..', 'journey', 'fixtures', 'zombie-app');
 export const zombieQueues = join(zombieAppDir, 'queues.json');
@@ -86,18 +86,6 @@ const ofKey =
   (key: string) =>
   ({ sessionId }: ServiceBusReceivedMessage): boolean =>
     sessionId === key;
-
-/** Looks again and again; the test's own time limit ends it. */
-export async function until<Seen>(
-  look: () => Promise<Seen> | Seen,
-  holds: (seen: Seen) => boolean,
-): Promise<Seen> {
-  for (;;) {
-    const seen = await look();
-    if (holds(seen)) return seen;
-    await pause(20);
-  }
-}
 
 /** Sends to and looks at `tally`, through the same doors as anybody. */
 export class TallyWorld implements AsyncDisposable {
