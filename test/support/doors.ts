@@ -119,11 +119,12 @@ export class Api {
 export async function until<T>(
   ask: () => Promise<T> | T,
   holds: (answer: T) => boolean,
+  everyMs = 50,
 ): Promise<T> {
   for (;;) {
     const answer = await ask();
     if (holds(answer)) return answer;
-    await pause(50);
+    await pause(everyMs);
   }
 }
 
@@ -165,9 +166,8 @@ export class Queues implements AsyncDisposable {
 
 /** Waits until everything on the input queue has been admitted and all that was admitted is settled. */
 export async function settledAll(api: Api, queues: Queues, queue: string): Promise<void> {
-  await until(() => queues.isEmpty(queue), Boolean);
-  await until(
-    () => api.totals(),
-    ({ waiting }) => waiting === 0,
-  );
+  const everyMs = 250; // to look costs the stack work, too
+  await until(() => queues.isEmpty(queue), Boolean, everyMs);
+  const isSettled = ({ waiting }: { waiting: number }): boolean => waiting === 0;
+  await until(() => api.totals(), isSettled, everyMs);
 }
