@@ -87,3 +87,18 @@ export function virtualClock(startMs = Date.UTC(2026, 0, 1)): VirtualClock {
 export function isoInstant(ms: number): string {
   return new Date(ms).toISOString().replace('.000Z', 'Z');
 }
+
+const instantPattern =
+  /^(\d{4})-(\d{2})-(\d{2})T\d{2}:\d{2}(?::\d{2}(?:\.\d{1,9})?)?(?:Z|[+-]\d{2}:?\d{2})$/;
+
+/**
+ * Milliseconds of an ISO-8601 instant with a zone; undefined when the text is none. `Date.parse`
+ * alone rolls 31 February over into March.
+ */
+export function instantMs(text: string): number | undefined {
+  const parts = instantPattern.exec(text);
+  if (!parts) return undefined;
+  const [year = 0, month = 0, day = 0] = parts.slice(1).map(Number);
+  const ms = Date.parse(text);
+  return Number.isNaN(ms) || day > new Date(Date.UTC(year, month, 0)).getUTCDate() ? undefined : ms;
+}

@@ -5,6 +5,7 @@
 // lower-cases the first letter of nested property names (reference/functions-host.md §1.6, §1.7,
 // §2.3); so the application properties convoyKey, convoyMessageId and convoyType win over the
 // broker's fields.
+import { instantMs } from './clock.ts';
 import type { Admitted } from './convoy/state.ts';
 import type { ErrorCode } from './errors.ts';
 import { hexHash, keyFault } from './keys.ts';
@@ -38,7 +39,6 @@ export interface MessageToQuarantine {
 /** Bytes of a body that one Cosmos item can hold beside its fields. */
 const bodyBytesMax = 1_400_000;
 const messageIdLengthMax = 1024;
-const zonedInstant = /^\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:?\d\d)$/;
 
 export function parseEnvelope(received: Received): MessageToAdmit | MessageToQuarantine {
   const { metadata } = received;
@@ -230,9 +230,7 @@ function numberOr(value: unknown, otherwise: number): number {
 }
 
 function instantOf(value: unknown): number | undefined {
-  if (typeof value !== 'string' || !zonedInstant.test(value)) return undefined;
-  const at = Date.parse(value);
-  return Number.isNaN(at) ? undefined : at;
+  return typeof value === 'string' ? instantMs(value) : undefined;
 }
 
 /** Any value as short text for a reason. */

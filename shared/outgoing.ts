@@ -2,6 +2,7 @@
 //
 // Owns:   which fields a message carries on the wire, and every refusal that needs no broker.
 // Leaves: the size limit (only the broker knows it) and the sending to sender.ts.
+import { instantMs } from './clock.ts';
 import { ConvoyError } from './errors.ts';
 import { brokerMessageId, convoyNamePattern, keyFault } from './keys.ts';
 
@@ -34,8 +35,6 @@ export interface StampedMessage {
 const idLengthMax = 1024;
 // Service Bus keeps a subject of at most 128 characters.
 const typeLengthMax = 128;
-const instantPattern =
-  /^(\d{4})-(\d{2})-(\d{2})T(\d{2}):(\d{2})(:\d{2}(\.\d{1,9})?)?(Z|[+-]\d{2}:\d{2})$/;
 const traceparentPattern = /^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/;
 
 /** Refuses what no queue can be named after. */
@@ -120,20 +119,11 @@ function wholeNumber(name: string, value: unknown): number {
 }
 
 function instant(value: unknown): string {
-  if (typeof value === 'string' && isInstant(value)) return value;
+  if (typeof value === 'string' && instantMs(value) !== undefined) return value;
   throw new ConvoyError(
     'CVY_ENVELOPE',
     `occurredAt is ${shown(value)}, not an ISO-8601 instant with a zone`,
   );
-}
-
-/** `Date.parse` rolls 31 February over into March; the calendar day must survive the round trip. */
-function isInstant(text: string): boolean {
-  const parts = instantPattern.exec(text);
-  if (!parts) return false;
-  const [year = 0, month = 0, day = 0] = parts.slice(1, 4).map(Number);
-  const lastOfMonth = Date.UTC(year, month, 0);
-  return !Number.isNaN(Date.parse(text)) && Date.UTC(year, month - 1, day) <= lastOfMonth;
 }
 
 function traceContext(value: unknown): string {

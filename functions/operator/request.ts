@@ -4,6 +4,7 @@
 // Leaves: what the values mean to reads.ts and actions.ts; turning the refusal into HTTP to
 //         problem.ts.
 import type { HttpRequest } from '@azure/functions';
+import { instantMs } from '../../shared/clock.ts';
 import { ConvoyError } from '../../shared/errors.ts';
 import { convoyNamePattern, fromPathKey, keyFault, toPathKey } from '../../shared/keys.ts';
 
@@ -89,14 +90,12 @@ export function flagIn(call: Call, name: string): boolean {
   return wordIn(call, name, ['true', 'false'] as const) === 'true';
 }
 
-const instantPattern = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?(Z|[+-]\d{2}:\d{2})$/;
-
 /** An ISO-8601 instant with zone as epoch milliseconds. */
 export function instantIn(call: Call, name: string): number | undefined {
   const text = call.query.get(name);
   if (text === null) return undefined;
-  const ms = instantPattern.test(text) ? Date.parse(text) : Number.NaN;
-  if (!Number.isNaN(ms)) return ms;
+  const ms = instantMs(text);
+  if (ms !== undefined) return ms;
   throw new ConvoyError('CVY_BAD_REQUEST', `${name}=${text}; expected is ISO-8601 with a zone`);
 }
 
