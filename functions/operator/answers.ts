@@ -113,6 +113,11 @@ function bodyAnswer(bodyText: string | undefined): unknown {
   }
 }
 
+/** Bytes that are no JSON text are shown as Base64, so that nothing of a bad message is hidden. */
+function bodyFields({ bodyText, bodyBase64 }: Pick<InboxItem, 'bodyText' | 'bodyBase64'>) {
+  return { body: bodyAnswer(bodyText), ...(bodyBase64 === undefined ? {} : { bodyBase64 }) };
+}
+
 /** One item of `…/messages`. */
 export function messageAnswer(item: InboxItem) {
   const code = item.code ?? item.fault?.code;
@@ -129,7 +134,7 @@ export function messageAnswer(item: InboxItem) {
     ...(code === undefined ? {} : { code, remedy: remedyOf(code) }),
     ...(reason === undefined ? {} : { reason }),
     attempts: item.attempts ?? 0,
-    body: bodyAnswer(item.bodyText),
+    ...bodyFields(item),
     schemaVersion: item.schemaVersion,
     ...(item.senderPosition === undefined ? {} : { senderPosition: item.senderPosition }),
     ...(item.settlement === undefined ? {} : { settlement: item.settlement }),
@@ -149,7 +154,7 @@ export function deadAnswer(item: DeadItem) {
     outcome: 'deadLettered' as const,
     reason: item.reason,
     attempts: 0,
-    body: bodyAnswer(item.bodyText),
+    ...bodyFields(item),
     sequence: item.sequence,
   };
 }

@@ -62,7 +62,7 @@ export async function recordDead(
 ): Promise<'recorded' | 'admitted'> {
   const { convoy, parsed, reason } = entry;
   const convoyId = convoyIdOf(convoy, parsed.key);
-  const { messageId, type, bodyText } = parsed.message;
+  const { messageId, type, bodyText, bodyBase64 } = parsed.message;
   if (await engine.store.readSeen(convoyId, messageId)) return 'admitted';
   const sequence = parsed.sequence ?? 0;
   const item: DeadItem = {
@@ -72,6 +72,7 @@ export async function recordDead(
     messageId,
     type,
     ...(bodyText !== undefined && { bodyText }),
+    ...(bodyBase64 !== undefined && { bodyBase64 }),
     sequence,
     reason,
     recordedAt: engine.clock.now(),

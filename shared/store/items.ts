@@ -68,6 +68,7 @@ export interface DeadItem extends Placed {
   messageId: string;
   type: string;
   bodyText?: string;
+  bodyBase64?: string;
   sequence: number;
   reason: string;
   recordedAt: number;
