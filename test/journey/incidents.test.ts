@@ -1,7 +1,6 @@
 // The real incident log, sent with the real command and read through the HTTP API: order, final
 // state and daily windows of every key against the truth that another program computed.
 import { spawn } from 'node:child_process';
-import { createReadStream } from 'node:fs';
 import type { Readable } from 'node:stream';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { startLocalStack } from '../../infra/local/stack.ts';

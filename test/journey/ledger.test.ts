@@ -1,5 +1,6 @@
 // The real customer ledger. The smoke file never overdraws: nothing is refused. The overdrawn file
-// does: which bookings are refused depends on the order alone, so balances and refused ids prove it.
+// does: which bookings are refused depends on the order alone, so balances and refused ids are its
+// proof.
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { startLocalStack } from '../../infra/local/stack.ts';
 import type { LocalStack } from '../../infra/local/stack.ts';

@@ -90,7 +90,7 @@ export class Api {
     do {
       const query = new URLSearchParams({ limit: '500', ...(continuation && { continuation }) });
       const page = await this.get<{ items: Item[]; continuation?: string }>(
-        `${path}${path.includes('?') ? '&' : '?'}${query}`,
+        `${path}${path.includes('?') ? '&' : '?'}${query.toString()}`,
       );
       items.push(...page.items);
       continuation = page.continuation;
@@ -164,7 +164,7 @@ export class Queues implements AsyncDisposable {
   }
 }
 
-/** Waits until everything on the input queue has been admitted and all that was admitted is settled. */
+/** Waits until the input queue is empty and all that was admitted is settled. */
 export async function settledAll(api: Api, queues: Queues, queue: string): Promise<void> {
   const everyMs = 250; // to look costs the stack work, too
   await until(() => queues.isEmpty(queue), Boolean, everyMs);
