@@ -214,15 +214,24 @@ export async function listWindows({ store }: OperatorDeps, call: Call) {
     .filter((candidate) => window === undefined || candidate.window === window)
     .sort((a, b) => (a.window === b.window ? a.start - b.start : a.window < b.window ? -1 : 1));
 
+  // Progress was read first: what closed since then is listed as closed, and once.
+  const closedNow = new Set<string>();
   const closed: Source<WindowAnswer> = async (limit, continuation) => {
     const filter = { limit, ...(window !== undefined && { window }), ...pick(continuation) };
     const page = await store.listWindows(convoyId, filter);
+    for (const item of page.items) closedNow.add(windowName(item));
     return { ...page, items: page.items.map(closedWindowAnswer) };
   };
-  const stillOpen: Source<WindowAnswer> = async (limit, continuation) =>
-    sliceOf(open.map(openWindowAnswer), limit, Number(continuation ?? 0));
+  const stillOpen: Source<WindowAnswer> = async (limit, continuation) => {
+    const page = sliceOf(open, limit, Number(continuation ?? 0));
+    const items = page.items.filter((window) => !closedNow.has(windowName(window)));
+    return { ...page, items: items.map(openWindowAnswer) };
+  };
   return pageOf([closed, stillOpen], request);
 }
+
+const windowName = ({ window, start }: { window: string; start: number }): string =>
+  `${window}:${start}`;
 
 function sliceOf<Item>(items: readonly Item[], limit: number, from: number): Page<Item> {
   const end = from + limit;

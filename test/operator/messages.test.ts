@@ -164,6 +164,22 @@ describe('GET …/windows', () => {
     });
   });
 
+  test('a window that closes between the two reads is listed once, as closed', async () => {
+    const world = createWorld();
+    const { kind: _, id: __, convoyId: ___, revision: ____, ...open } = windowItem('A', start);
+    const { closedAt: _____, ...stillOpen } = open;
+    // Progress as it was before the window closed: the items were read at different moments.
+    await tell(world, 'A', {
+      outcomes: ['applied'],
+      progress: { openWindows: [stillOpen] },
+      more: [windowItem('A', start)],
+    });
+
+    const { body } = await ask(world, 'GET /convoys/orders/A/windows');
+
+    expect(body.items.map(({ state }: { state: string }) => state)).toEqual(['closed']);
+  });
+
   test('a window name the key does not keep gives an empty list, an unknown key 404', async () => {
     const world = createWorld();
     await tell(world, 'A', { outcomes: ['applied'], more: [windowItem('A', start)] });
