@@ -1,7 +1,7 @@
 // PURE. The master-key signature of a request: HMAC-SHA256 over verb, resource type, resource
 // link and date, as the client library computes it.
 
-import { createHmac, timingSafeEqual } from 'node:crypto';
+import { type KeyObject, createHmac, timingSafeEqual } from 'node:crypto';
 
 import { CosmosError } from './errors.ts';
 
@@ -34,8 +34,9 @@ const refused = (): CosmosError =>
       'expected payload is not built as per the protocol.',
   );
 
-/** Refuses a request whose signature was not made with this key. */
-export function assertSigned(request: SignedRequest, key: Buffer): void {
+/** Refuses a request whose signature was not made with this key: a KeyObject, made once, because a
+ *  raw key would be made one at every request. */
+export function assertSigned(request: SignedRequest, key: KeyObject): void {
   if (request.authorization === undefined || request.date === undefined) throw refused();
   let token: string;
   try {

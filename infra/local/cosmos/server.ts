@@ -10,8 +10,8 @@
 //   3. A write is answered only after its commit; a process killed at any moment has lost nothing
 //      that was answered, and holds no half of a batch.
 
+import { type KeyObject, createSecretKey, randomUUID } from 'node:crypto';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import { randomUUID } from 'node:crypto';
 
 import { realClock, type Clock, type Timer } from '../../../shared/clock.ts';
 import { assertSigned, emulatorKey } from './auth.ts';
@@ -63,7 +63,7 @@ const keepAliveMs = 120_000;
 interface Running {
   storage: Storage;
   clock: Clock;
-  key: Buffer | undefined;
+  key: KeyObject | undefined;
   intercept: CosmosIntercept | undefined;
   throttle: Throttle;
   usage: CosmosUsage;
@@ -300,7 +300,7 @@ export async function startCosmos(options: CosmosOptions): Promise<CosmosServer>
   const running: Running = {
     storage,
     clock,
-    key: key === undefined ? undefined : Buffer.from(key, 'base64'),
+    key: key === undefined ? undefined : createSecretKey(key, 'base64'),
     intercept,
     throttle: new Throttle(),
     usage: { requestUnits: 0, requests: 0, perKind: {} },
