@@ -12,6 +12,9 @@
 //       acknowledgement that the client's Nagle waits for [SB 19.6].
 //   P6. Frames of one turn leave in one write [SB 19.7].
 //   P7. A socket that we cut ourselves counts as disconnected: rhea hears `end` and `error` only.
+//   P8. A detach or end for an AMQP session that has ended is dropped, as the service's own library
+//       does (Microsoft.Azure.Amqp, AmqpConnection: "the session close may have timed out"). Busy
+//       clients send them; rhea would end the connection, and everybody's work on it.
 import { createRequire } from 'node:module';
 import type { Server, Socket } from 'node:net';
 import type { AmqpError } from './conditions.ts';
@@ -88,8 +91,15 @@ export interface RheaSession {
   on_end: FrameHandler;
 }
 
+interface ChannelFrame {
+  channel: number;
+}
+
 export interface RheaConnection {
   socket: Socket;
+  remote_channel_map: Record<number, unknown>;
+  on_detach(frame: ChannelFrame): void;
+  on_end(frame: ChannelFrame): void;
   registered: boolean;
   state: { need_open(): boolean; need_close(): boolean; has_settled(): boolean };
   sasl_transport?: { mechanism?: { isAuthorized?: boolean } };
@@ -161,7 +171,7 @@ export function touch(session: RheaSession): void {
   session.connection._register();
 }
 
-/** [P4, P5, P6, P7] */
+/** [P4, P5, P6, P7, P8] */
 export function repairConnection(connection: RheaConnection): void {
   const dirty = new Set<RheaSession>();
   dirtySessions.set(connection, dirty);
@@ -181,6 +191,12 @@ export function repairConnection(connection: RheaConnection): void {
   };
   socket.once('close', () => connection._disconnected());
   nudge(connection, socket);
+  for (const name of ['on_detach', 'on_end'] as const) {
+    const original = connection[name];
+    connection[name] = function (frame) {
+      if (this.remote_channel_map[frame.channel]) original.call(this, frame);
+    };
+  }
 }
 
 function nudge(connection: RheaConnection, socket: Socket): void {
