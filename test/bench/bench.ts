@@ -16,7 +16,7 @@ import type { Arm, ArmName } from './arms.ts';
 import { armNames, openArm } from './arms.ts';
 import type { PhaseOptions, PhaseResult } from './phase.ts';
 import { runPhase } from './phase.ts';
-import { comparisonsOf, notMeasured, tableOf } from './report.ts';
+import { comparisonsOf, lineOf, notMeasured, tableOf } from './report.ts';
 import type { Cloud } from './stack.ts';
 import { startCloud } from './stack.ts';
 import type { Distribution } from './workload.ts';
@@ -25,6 +25,7 @@ import { distributionNames, planSchedule, planWorkload } from './workload.ts';
 interface Flags {
   json?: true;
   quick?: true;
+  loadOnly?: true;
   distribution: Distribution[];
   arm: ArmName[];
   messages?: number;
@@ -32,8 +33,8 @@ interface Flags {
 }
 
 interface Sizes {
-  /** Of load-and-drain, per arm. */
-  load: Readonly<Record<ArmName, number>>;
+  /** Of load-and-drain. */
+  messages: number;
   warmUp: number;
   openSeconds: number;
   killSeconds: number;
@@ -41,17 +42,16 @@ interface Sizes {
 
 const openShares = [0.25, 0.5, 0.75];
 const openMessagesMin = 50;
+const naiveHotMessagesMax = 300;
 const killShare = 0.5;
 /** Into the open loop, as share of its length. */
 const killAt = 1 / 3;
 
 function sizesOf({ quick, messages = quick ? 1_500 : 10_000 }: Flags): Sizes {
-  // The naive arm is several times slower: with as many messages it would take most of the run.
-  const naive = Math.max(Math.round(messages / 5), 100);
   return {
-    load: { ceiling: messages, convoy: messages, naive },
+    messages,
     warmUp: quick ? 200 : 1_000,
-    openSeconds: quick ? 4 : 10,
+    openSeconds: quick ? 3 : 10,
     killSeconds: quick ? 6 : 12,
   };
 }
@@ -76,13 +76,15 @@ class ArmRun {
     // Code that has not run yet is slow; no arm shall pay for that in its first figures.
     await this.#run('U', 'warm-up', { messages: this.#sizes.warmUp });
     for (const distribution of this.#flags.distribution) {
-      const messages = this.#sizes.load[this.#arm.name];
+      const messages = this.#loadSize(distribution);
       const load = await this.#run(distribution, 'load', { messages });
       yield load;
-      // A quick run tells latencies of one distribution, and of the other arms at one rate.
-      if (this.#flags.quick && distribution !== this.#flags.distribution[0]) continue;
+      if (this.#flags.loadOnly) continue;
       const isMain = this.#arm.name === 'convoy';
-      for (const share of this.#flags.quick && !isMain ? [killShare] : openShares) {
+      // A quick run tells latencies of the convoy only, and of one distribution.
+      const isFirst = distribution === this.#flags.distribution[0];
+      if (this.#flags.quick && !(isMain && isFirst)) continue;
+      for (const share of openShares) {
         const rate = load.messagesPerSecond * share;
         const seconds = this.#sizes.openSeconds;
         yield await this.#run(distribution, `open ${share * 100} %`, { rate, seconds });
@@ -95,6 +97,17 @@ class ArmRun {
         killAfterMs: seconds * 1_000 * killAt,
       });
     }
+  }
+
+  /**
+   * The naive arm would take most of the run: it is slow, and it replays the whole history of a key
+   * at every step, so that its cost grows with the square of the messages of one key.
+   */
+  #loadSize(distribution: Distribution): number {
+    const { messages } = this.#sizes;
+    if (this.#arm.name !== 'naive') return messages;
+    const max = ['H', 'S'].includes(distribution) ? naiveHotMessagesMax : messages;
+    return Math.min(Math.max(Math.round(messages / 5), 100), max);
   }
 
   async #run(distribution: Distribution, phase: string, size: PhaseSize): Promise<PhaseResult> {
@@ -139,8 +152,7 @@ async function measure(flags: Flags): Promise<PhaseResult[]> {
     await using arm = await openArm(name, { cloud, log: note });
     for await (const result of new ArmRun({ arm, cloud, flags }).results()) {
       results.push(result);
-      const { distribution, phase, messagesPerSecond } = result;
-      note(`${name} ${distribution} ${phase}: ${messagesPerSecond} messages/s`);
+      note(lineOf(result));
     }
   }
   return results;
@@ -159,7 +171,8 @@ function readFlags(): Flags {
   return new Command('bench')
     .description('workload CONVOY-1 through the convoy, a plain receiver and a naive app')
     .option('--json', 'one JSON object on the last line')
-    .option('--quick', 'small counts: about three minutes')
+    .option('--quick', 'small counts, latency and kill with one distribution: three minutes')
+    .option('--load-only', 'load-and-drain only')
     .addOption(
       new Option('--distribution <names>', 'U, Z, H, S, M, separated by commas')
         .argParser(listOf(distributionNames))

@@ -35,6 +35,17 @@ function cellsOf(result: PhaseResult): (string | number)[] {
   ];
 }
 
+/** One result while the run goes on. */
+export function lineOf(result: PhaseResult): string {
+  const { arm, distribution, phase, messages, messagesPerSecond, latencyMs } = result;
+  const cpu = result.cpuSecondsPer1000?.total;
+  return (
+    `${arm} ${distribution} ${phase}: ${messages} at ${messagesPerSecond}/s, ` +
+    `p50 ${latencyMs.p50} ms, p99 ${latencyMs.p99} ms` +
+    (cpu === undefined ? '' : `, ${cpu} CPU s per 1,000`)
+  );
+}
+
 /** What follows from comparing arms, and from the kill. */
 export function comparisonsOf(results: readonly PhaseResult[]): string[] {
   const lines = distributionNames.flatMap((distribution) => {
@@ -51,9 +62,8 @@ export function comparisonsOf(results: readonly PhaseResult[]): string[] {
     if (naive) {
       const speed = convoy.messagesPerSecond / naive.messagesPerSecond;
       texts.push(`${speed.toFixed(1)} times the naive arm's speed`);
-      const { activities: ours = 0 } = convoy.billedPerMessage;
-      const { activities: theirs = 0 } = naive.billedPerMessage;
-      if (ours > 0) texts.push(`${(theirs / ours).toFixed(1)} times fewer activities`);
+      const activities = [convoy, naive].map((one) => one.billedPerMessage.activities);
+      texts.push(`${activities.join(' against ')} activities per message`);
     }
     if (texts.length === 0) return [];
     return [`${distribution} (${distributionTexts[distribution]}): ${texts.join(', ')}`];
