@@ -56,7 +56,8 @@ function sizesOf({ quick, messages = quick ? 1_500 : 10_000 }: Flags): Sizes {
   };
 }
 
-/** Every line of results of one arm, one distribution after the other, one phase after the other. */
+/** Every line of results of one arm, one distribution after the other, one phase after the other.
+ *  */
 class ArmRun {
   readonly #arm: Arm;
   readonly #cloud: Cloud;

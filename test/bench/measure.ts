@@ -1,5 +1,6 @@
-// What the operating system says of a process: CPU time and memory. Linux only (/proc); elsewhere
-// both are "not measured".
+// What the operating system says of a process: CPU time and memory; and of the machine: how busy others keep it.
+// Linux only (/proc); elsewhere
+// all of it is "not measured".
 import { readFileSync, writeFileSync } from 'node:fs';
 
 /** USER_HZ: 100 on every Linux that Node runs on. */
@@ -32,5 +33,19 @@ export function forgetPeak(pid: number): void {
     writeFileSync(`/proc/${pid}/clear_refs`, '5');
   } catch {
     // The peak then counts from the start of the process.
+  }
+}
+
+/** CPU time that the whole machine has spent working, and all it had to give, since its start. */
+export function machineSeconds(): { busy: number; all: number } | undefined {
+  try {
+    const [line = ''] = readFileSync('/proc/stat', 'utf8').split('\n', 1);
+    // user nice system idle iowait irq softirq steal; what guests take is in user already.
+    const ticks = line.trim().split(/\s+/).slice(1, 9).map(Number);
+    const all = ticks.reduce((sum, one) => sum + one, 0);
+    const idle = (ticks[3] ?? 0) + (ticks[4] ?? 0);
+    return { busy: (all - idle) / ticksPerSecond, all: all / ticksPerSecond };
+  } catch {
+    return undefined;
   }
 }

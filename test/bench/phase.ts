@@ -8,15 +8,16 @@
 // F2. Operations and CPU time are read after the instances have lingered and closed: what closing
 //     costs is part of what a message costs.
 // F3. Outputs are looked at only when all is over.
+import type { CloudUsage } from '../../infra/local/address.ts';
 import { realClock, sleep } from '../../shared/clock.ts';
 import { createSender } from '../../shared/sender.ts';
 import type { Arm, ArmName } from './arms.ts';
 import type { Counted } from './count.ts';
 import { countDeliveries, latenciesOf, quantile } from './count.ts';
-import { cpuSecondsOf, forgetPeak, peakMebibytesOf } from './measure.ts';
+import { cpuSecondsOf, forgetPeak, machineSeconds, peakMebibytesOf } from './measure.ts';
 import type { Recovery } from './recovery.ts';
 import { recoveryOf } from './recovery.ts';
-import type { Cloud } from './stack.ts';
+import type { Cloud, HostUsage } from './stack.ts';
 import type { Distribution, Workload } from './workload.ts';
 
 export interface PhaseResult extends Counted {
@@ -35,6 +36,8 @@ export interface PhaseResult extends Counted {
   /** Absent where the machine does not tell, or the process was killed on the way. */
   cpuSecondsPer1000?: { total: number; cloud: number; worker: number; feeder: number };
   peakMebibytes?: { cloud: number; worker: number };
+  /** How much of the machine's CPU time went to processes that are not ours, meanwhile. */
+  othersPercent?: number;
   billedPerMessage: {
     serviceBusOperations: number;
     cosmosRequestUnits: number;
@@ -88,7 +91,8 @@ export async function runPhase(options: PhaseOptions): Promise<PhaseResult> {
   await drained(options, state);
   const dueAtMs = await feeding;
   bomb?.cancel();
-  const feederSeconds = feederCpuSeconds() - before.feeder;
+  const busy = await readMeters(options);
+  const feederSeconds = busy.feeder - before.feeder;
   if (arm.lingers) await atRest(arm);
   const after = await readMeters(options);
   const deliveries = await arm.collect();
@@ -106,6 +110,7 @@ export async function runPhase(options: PhaseOptions): Promise<PhaseResult> {
     messagesPerSecond: seconds > 0 ? rounded(workload.messages.length / seconds, 1) : 0,
     latencyMs: { p50: quantile(latencies, 0.5), p99: quantile(latencies, 0.99) },
     ...(killedAt === undefined && costOf(options, { before, after, feederSeconds })),
+    ...(killedAt === undefined && othersOf(before, busy)),
     ...countDeliveries(workload, deliveries, options.balances),
     billedPerMessage: billed(options, { before, after, wasKilled: killedAt !== undefined }),
     ...(killedAt !== undefined && { recovery: recoveryOf({ deliveries, dueAtMs, killedAt }) }),
@@ -171,14 +176,11 @@ async function atRest(arm: Arm): Promise<void> {
   }
 }
 
-interface Meters {
-  serviceBusOperations: number;
-  cosmosRequestUnits: number;
-  storageTransactions: number;
-  activities: number;
+interface Meters extends CloudUsage, HostUsage {
   cloud: number | undefined;
   worker: number | undefined;
   feeder: number;
+  machine: { busy: number; all: number } | undefined;
 }
 
 async function readMeters({ cloud, arm }: PhaseOptions): Promise<Meters> {
@@ -188,6 +190,7 @@ async function readMeters({ cloud, arm }: PhaseOptions): Promise<Meters> {
     cloud: cpuSecondsOf(cloud.pid),
     worker: cpuSecondsOf(arm.pid),
     feeder: feederCpuSeconds(),
+    machine: machineSeconds(),
   };
 }
 
@@ -229,12 +232,22 @@ function costOf(
   };
 }
 
+function othersOf(before: Meters, after: Meters): Pick<PhaseResult, 'othersPercent'> {
+  const spent = (meter: 'cloud' | 'worker' | 'feeder'): number =>
+    (after[meter] ?? Number.NaN) - (before[meter] ?? Number.NaN);
+  const ours = spent('cloud') + spent('worker') + spent('feeder');
+  if (!before.machine || !after.machine || Number.isNaN(ours)) return {};
+  const others = after.machine.busy - before.machine.busy - ours;
+  const all = after.machine.all - before.machine.all;
+  return { othersPercent: Math.max(Math.round((others / all) * 100), 0) };
+}
+
 function billed(
   { workload }: PhaseOptions,
   { before, after, wasKilled }: Span & { wasKilled: boolean },
 ): PhaseResult['billedPerMessage'] {
   const count = workload.messages.length;
-  const each = (meter: Exclude<keyof Meters, 'cloud' | 'worker' | 'feeder'>): number =>
+  const each = (meter: keyof CloudUsage | keyof HostUsage): number =>
     rounded((after[meter] - before[meter]) / count, 2);
   return {
     serviceBusOperations: each('serviceBusOperations'),

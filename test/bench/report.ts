@@ -13,7 +13,18 @@ export const notMeasured = [
 ];
 
 const heads = [
-  ...['', 'arm', 'phase', 'messages', 'msg/s', 'p50 ms', 'p99 ms', 'CPU s/1k', 'RSS MiB'],
+  ...[
+    '',
+    'arm',
+    'phase',
+    'messages',
+    'msg/s',
+    'p50 ms',
+    'p99 ms',
+    'CPU s/1k',
+    'RSS MiB',
+    'others %',
+  ],
   ...['order', 'lost', 'doubled', 'SB ops', 'RU', 'storage tx', 'activities'],
 ];
 
@@ -30,6 +41,7 @@ function cellsOf(result: PhaseResult): (string | number)[] {
     ...[result.messagesPerSecond, latencyMs.p50, latencyMs.p99],
     ...[cpuSecondsPer1000?.total ?? '-'],
     ...[peakMebibytes ? peakMebibytes.cloud + peakMebibytes.worker : '-'],
+    ...[result.othersPercent ?? '-'],
     ...[result.violations, result.lost, result.doubled],
     ...[serviceBusOperations, cosmosRequestUnits, storageTransactions, activities],
   ];
@@ -42,7 +54,7 @@ export function lineOf(result: PhaseResult): string {
   return (
     `${arm} ${distribution} ${phase}: ${messages} at ${messagesPerSecond}/s, ` +
     `p50 ${latencyMs.p50} ms, p99 ${latencyMs.p99} ms` +
-    (cpu === undefined ? '' : `, ${cpu} CPU s per 1,000`)
+    (cpu === undefined ? '' : `, ${cpu} CPU s per 1,000, others ${result.othersPercent} %`)
   );
 }
 
