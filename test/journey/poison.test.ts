@@ -1,6 +1,6 @@
 // A handler that throws: its key stops at the message, says why, and takes nothing past it, through
-// a `kill -9` of the host too; every other key goes on. The cloud runs in this process, the host is a
-// real one.
+// a `kill -9` of the host too; every other key goes on. The cloud runs in this process, the host is
+// a real one.
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { hostSettings } from '../../infra/local/address.ts';
