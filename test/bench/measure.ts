@@ -1,6 +1,5 @@
-// What the operating system says of a process: CPU time and memory; and of the machine: how busy others keep it.
-// Linux only (/proc); elsewhere
-// all of it is "not measured".
+// What the operating system says: CPU time and memory of a process, and how busy others keep the
+// machine. Linux only (/proc); elsewhere all of it is "not measured".
 import { readFileSync, writeFileSync } from 'node:fs';
 
 /** USER_HZ: 100 on every Linux that Node runs on. */

@@ -2,10 +2,10 @@
 import type { Delivery } from './count.ts';
 
 export interface Recovery {
-  /** From the kill to the first delivery after it. */
-  firstDeliveryMs: number;
-  /** From the kill until no more messages were under way than at the kill. */
-  caughtUpMs: number;
+  /** From the kill to the first delivery after it; null = there was none. */
+  firstDeliveryMs: number | null;
+  /** From the kill until no more messages were under way than at the kill; null = never. */
+  caughtUpMs: number | null;
 }
 
 /** No process starts so fast: what comes sooner had left the host before it died. */
@@ -29,17 +29,15 @@ export function recoveryOf({ deliveries, dueAtMs, killedAt }: Interruption): Rec
   ].sort((a, b) => a.at - b.at);
   const isBefore = ({ at }: { at: number }): boolean => at <= killedAt + afterglowMs;
   const underWay = changes.filter(isBefore).reduce((sum, { by }) => sum + by, 0);
-  let first = Infinity;
+  const since = (at: number): number => Math.round(at - killedAt);
+  let firstDeliveryMs: number | null = null;
   let now = underWay;
   for (const { at, by } of changes.filter((change) => !isBefore(change))) {
     now += by;
-    if (by < 0) first = Math.min(first, at);
-    if (first < Infinity && now <= underWay) {
-      return {
-        firstDeliveryMs: Math.round(first - killedAt),
-        caughtUpMs: Math.round(at - killedAt),
-      };
+    if (by < 0) firstDeliveryMs ??= since(at);
+    if (firstDeliveryMs !== null && now <= underWay) {
+      return { firstDeliveryMs, caughtUpMs: since(at) };
     }
   }
-  return { firstDeliveryMs: Math.round(first - killedAt), caughtUpMs: Infinity };
+  return { firstDeliveryMs, caughtUpMs: null };
 }

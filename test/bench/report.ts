@@ -83,12 +83,14 @@ export function comparisonsOf(results: readonly PhaseResult[]): string[] {
   for (const { distribution, recovery } of results) {
     if (!recovery) continue;
     lines.push(
-      `${distribution}, host killed: first output after ${recovery.firstDeliveryMs} ms, ` +
-        `caught up after ${recovery.caughtUpMs} ms`,
+      `${distribution}, host killed: first output after ${spanOf(recovery.firstDeliveryMs)}, ` +
+        `caught up after ${spanOf(recovery.caughtUpMs)}`,
     );
   }
   return lines;
 }
+
+const spanOf = (ms: number | null): string => (ms === null ? 'no end' : `${ms} ms`);
 
 function loadOf(
   results: readonly PhaseResult[],

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { countDeliveries, latenciesOf, quantile } from './count.ts';
 import type { Delivery } from './count.ts';
+import { recoveryOf } from './recovery.ts';
 import type { Distribution, Workload } from './workload.ts';
 import { bodyBytes, distributionNames, planSchedule, planWorkload } from './workload.ts';
 
@@ -29,12 +30,10 @@ describe('the workload', () => {
     expect(repeats).toBe(100);
     expect(uniques).toBe(9_900);
     const firsts = Map.groupBy(met, ([, key]) => key);
-    for (const [key, ids] of idsByKey) {
-      expect(firsts.get(key)?.map(([id]) => id)).toEqual(ids);
-    }
-    for (const { body } of messages) {
-      expect(Buffer.byteLength(JSON.stringify(body))).toBe(bodyBytes);
-    }
+    const inOrder = [...firsts].map(([key, ids]) => [key, ids.map(([id]) => id)]);
+    expect(Object.fromEntries(inOrder)).toEqual(Object.fromEntries(idsByKey));
+    const sizes = messages.map(({ body }) => Buffer.byteLength(JSON.stringify(body)));
+    expect(new Set(sizes)).toEqual(new Set([bodyBytes]));
   });
 
   test('U spreads evenly over 1,000 keys', () => {
@@ -144,5 +143,30 @@ describe('the count', () => {
     expect(quantile([1, 2, 3, 4], 0.5)).toBe(2);
     expect(quantile([1, 2, 3, 4], 0.99)).toBe(4);
     expect(quantile([], 0.5)).toBe(0);
+  });
+});
+
+describe('the time after a kill', () => {
+  const dueAtMs = new Map(Array.from({ length: 100 }, (_, i) => [`m${i}`, i * 10]));
+  const deliveredAt = (atOf: (due: number) => number): Delivery[] =>
+    [...dueAtMs].map(([id, due]) => ({ key: 'k', id, outputId: id, atMs: atOf(due) }));
+
+  test('ends with the first delivery and with the backlog of the kill', () => {
+    // Each takes 5 ms; from 300 on nothing for 250 ms, then one a millisecond.
+    const deliveries = deliveredAt((due) => (due < 300 ? due + 5 : Math.max(550 + due / 10, due)));
+    const recovery = recoveryOf({ deliveries, dueAtMs, killedAt: 300 });
+
+    expect(recovery.firstDeliveryMs).toBe(280);
+    expect(recovery.caughtUpMs).toBeGreaterThan(280);
+    expect(recovery.caughtUpMs).toBeLessThan(400);
+  });
+
+  test('has no end where nothing comes any more', () => {
+    const deliveries = deliveredAt((due) => due + 5).filter(({ atMs }) => atMs < 300);
+
+    expect(recoveryOf({ deliveries, dueAtMs, killedAt: 300 })).toEqual({
+      firstDeliveryMs: null,
+      caughtUpMs: null,
+    });
   });
 });
