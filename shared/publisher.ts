@@ -3,7 +3,17 @@
 //
 // A batch is atomic on an unpartitioned queue, so what the broker has accepted is a prefix. A
 // repeat carries the same message ids; the output queues have duplicate detection on.
-import type { ServiceBusClient, ServiceBusMessage, ServiceBusSender } from '@azure/service-bus';
+//
+// Every send ends within a limit of its own. The client does not notice that its connection was
+// lost under a send in flight and waits a minute for the answer; as many drains as may run at once
+// would wait with it, and no key could go on. Trying again is the drain's (H7).
+import type {
+  ServiceBusClient,
+  ServiceBusMessage,
+  ServiceBusMessageBatch,
+  ServiceBusSender,
+} from '@azure/service-bus';
+import { type Clock, realClock } from './clock.ts';
 import type { Output } from './convoy/state.ts';
 import { outputMessageId } from './keys.ts';
 
@@ -13,7 +23,17 @@ export interface OutputPublisher {
   close(): Promise<void>;
 }
 
-export function createPublisher(open: () => Promise<ServiceBusClient>): OutputPublisher {
+const sendMsFirst = 5_000;
+const sendMsMax = 60_000;
+
+/** The broker did not answer in time; whether it has accepted the send is not known. */
+export class SendTooLong extends Error {}
+
+export function createPublisher(
+  open: () => Promise<ServiceBusClient>,
+  clock: Clock = realClock,
+): OutputPublisher {
+  const limit = new SendLimit(clock);
   let client: Promise<ServiceBusClient> | undefined;
   const senders = new Map<string, Promise<ServiceBusSender>>();
   const senderOf = (convoy: string): Promise<ServiceBusSender> => {
@@ -26,22 +46,58 @@ export function createPublisher(open: () => Promise<ServiceBusClient>): OutputPu
     async publish(convoy, key, outputs) {
       const sender = await senderOf(convoy);
       const messages = outputs.map((output) => toMessage(convoy, key, output));
-      let batch = await sender.createMessageBatch();
+      const newBatch = () => limit.of((abortSignal) => sender.createMessageBatch({ abortSignal }));
+      const send = async (what: ServiceBusMessageBatch | ServiceBusMessage): Promise<void> => {
+        await limit.of((abortSignal) => sender.sendMessages(what, { abortSignal }));
+        limit.reset();
+      };
+      let batch = await newBatch();
       for (const message of messages) {
         if (batch.tryAddMessage(message)) continue;
         if (batch.count > 0) {
-          await sender.sendMessages(batch);
-          batch = await sender.createMessageBatch();
+          await send(batch);
+          batch = await newBatch();
         }
         // Alone too large for a batch envelope: sent plain, the broker has the last word.
-        if (!batch.tryAddMessage(message)) await sender.sendMessages(message);
+        if (!batch.tryAddMessage(message)) await send(message);
       }
-      if (batch.count > 0) await sender.sendMessages(batch);
+      if (batch.count > 0) await send(batch);
     },
     async close() {
       await (await client)?.close();
     },
   };
+}
+
+/** Gives up a call that takes too long; the next one may take twice as long, until a send succeeds:
+ *  a broker that is slow, not gone, is not sent ever more of the same. */
+class SendLimit {
+  readonly #clock: Clock;
+  #limitMs = sendMsFirst;
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  reset(): void {
+    this.#limitMs = sendMsFirst;
+  }
+
+  async of<Result>(call: (abortSignal: AbortSignal) => Promise<Result>): Promise<Result> {
+    const limitMs = this.#limitMs;
+    const controller = new AbortController();
+    const timer = this.#clock.after(limitMs, () => controller.abort());
+    try {
+      return await call(controller.signal);
+    } catch (error) {
+      if (!controller.signal.aborted) throw error;
+      // Many may end together: they double it once.
+      this.#limitMs = Math.max(this.#limitMs, Math.min(limitMs * 2, sendMsMax));
+      throw new SendTooLong(`no answer within ${limitMs} ms`, { cause: error });
+    } finally {
+      timer.cancel();
+    }
+  }
 }
 
 /** CONTRACT §3. */
