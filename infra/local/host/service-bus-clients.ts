@@ -4,14 +4,19 @@
 // B1 A seat is held from before an accept until its session is closed; a client has at most
 //    `sessionsPerClientMax` seats.
 // B2 A client whose connection failed gets no new seat and is closed with its last one.
+// B3 When one call says that the connection failed, the others on it are not waited for: a claim
+//    that was under way is never answered and never rejected, and the client waits 60 s for it.
 import { ServiceBusClient } from '@azure/service-bus';
 import type { ServiceBusSettings } from './settings.ts';
+import { createLeave, type Leave } from './waits.ts';
 
 export const sessionsPerClientMax = 50;
 
 /** One place on a shared client. */
 export interface Seat {
   client: ServiceBusClient;
+  /** Whether the call was done, false when the connection failed under it [B3]. */
+  outlasts(call: Promise<unknown>): Promise<boolean>;
   release(): void;
   /** The connection failed: open another for whoever comes next [B2]. */
   discard(): void;
@@ -41,6 +46,7 @@ interface Entry {
   client: ServiceBusClient;
   seats: number;
   isStale: boolean;
+  lost: Leave;
 }
 
 export function createClientPool(open: () => ServiceBusClient): ClientPool {
@@ -55,7 +61,7 @@ export function createClientPool(open: () => ServiceBusClient): ClientPool {
     take() {
       let entry = [...entries].find((one) => !one.isStale && one.seats < sessionsPerClientMax);
       if (!entry) {
-        entry = { client: open(), seats: 0, isStale: false };
+        entry = { client: open(), seats: 0, isStale: false, lost: createLeave() };
         entries.add(entry);
       }
       const taken = entry;
@@ -69,9 +75,11 @@ export function createClientPool(open: () => ServiceBusClient): ClientPool {
       };
       return {
         client: taken.client,
+        outlasts: (call) => taken.lost.orDone(call),
         release,
         discard: () => {
           taken.isStale = true;
+          taken.lost.now();
           release();
         },
       };

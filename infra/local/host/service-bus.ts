@@ -83,8 +83,10 @@ export function listenToSessions(options: ListenerOptions, trigger: QueueTrigger
         skipParsingBodyAsJson: true,
         skipConvertingDate: true,
       });
-      if (!(await leave.orDone(accepting))) {
+      const outlasted = seat.outlasts(accepting);
+      if (!(await leave.orDone(outlasted)) || !(await outlasted)) {
         void accepting.then((late) => late.close()).catch(() => {});
+        seat.release();
         return undefined; // its waiter at the broker goes with the connection
       }
       fault.clear();
