@@ -1,6 +1,6 @@
-// The main job under `kill -9`: `convoy start` as a person runs it, a seeded stream from a feeder of
-// our own, the host killed at five seeded moments and the cloud at one. Then the independent observer
-// counts what was lost, doubled or out of order.
+// The main job under `kill -9`: `convoy start` as a person runs it, a seeded stream from a feeder
+// of our own, the host killed at five seeded moments and the cloud at one. Then the independent
+// observer counts what was lost, doubled or out of order.
 //
 // A moment is seeded by messages sent, not by time, and is only taken while work is under way: some
 // messages settled, some admitted and unsettled, some not sent yet. `CONVOY_SEED` repeats a run.
@@ -18,13 +18,16 @@ const seed = Number(process.env['CONVOY_SEED'] ?? 1);
 const limit = { timeout: 120_000 };
 const hostKills = 5;
 const orders = 250;
+const settlingMax = 60;
 /** Sent beyond a moment when it finds nothing under way. */
 const strideMessages = 20;
 
 interface Moment {
   victim: 'host' | 'cloud';
-  /** When so many messages have been sent. */
+  /** When so many messages have been sent, */
   at: number;
+  /** and so many more have been settled than at the moment before. */
+  settling: number;
 }
 
 /** Six moments, one in each sixth of the first three quarters of the stream. */
@@ -36,6 +39,7 @@ function seededMoments(messages: number): Moment[] {
   return Array.from({ length: count }, (_, i) => ({
     victim: i === cloudAt ? 'cloud' : 'host',
     at: Math.ceil(share * (i + 0.3 + 0.7 * random.next())),
+    settling: 1 + random.below(settlingMax),
   }));
 }
 
@@ -68,8 +72,9 @@ interface Run {
   stream: FedStream;
 }
 
-/** Waits until the moment has come, kills, and waits until the launcher has started the next one. */
-async function killAt({ victim, at }: Moment, run: Run, settledBefore: number): Promise<UnderWay> {
+/** Waits for the moment, kills, and waits until the launcher has started the process again. */
+async function killAt(moment: Moment, run: Run, settledBefore: number): Promise<UnderWay> {
+  const { victim, at, settling } = moment;
   const { cli, ready, stream } = run;
   stream.allow(at);
   const seen = await until(
@@ -78,7 +83,7 @@ async function killAt({ victim, at }: Moment, run: Run, settledBefore: number): 
       if (look?.backlog === 0 && stream.isHeld) stream.allow(stream.sent + strideMessages);
       return look;
     },
-    (look) => look !== undefined && look.settled > settledBefore && look.backlog > 0,
+    (look) => look !== undefined && look.settled >= settledBefore + settling && look.backlog > 0,
   );
   const pids = pidsOf(cli, ready, victim);
 

@@ -215,7 +215,7 @@ async function readKey(path: string, key: string): Promise<SeenKey | undefined> 
   return { key, epoch, phase, hold: detail.hold?.kind ?? 'none', state, records };
 }
 
-/** The answer; nothing for 404, or when there is none now [O3]; another one ends the observation. */
+/** The answer; nothing for 404 or when there is none now [O3]; any other ends the observation. */
 async function get<T>(url: string): Promise<T | undefined> {
   const response = await fetch(url).catch(() => undefined);
   if (!response) return undefined;
