@@ -147,13 +147,18 @@ interface Life {
   died: Promise<unknown>;
 }
 
-/** One life of the child; it is killed after so many printed steps. */
+/** One life of the child; it is killed after so many printed steps, or when nothing is left to do:
+ *  an earlier life may have got so far that every instance waits for its event. */
 function live(folder: string, instances: number, stepsUntilKill: number): Life {
   const args = [join(folder, 'hub.sqlite'), join(folder, 'notes'), String(instances)];
   const script = join(import.meta.dirname, 'crash-child.ts');
   const child = fork(script, args, { stdio: ['ignore', 'pipe', 'inherit', 'ipc'], execArgv: [] });
   let steps = 0;
+  const isMeantToDie = Number.isFinite(stepsUntilKill);
+  const silence = setTimeout(() => isMeantToDie && child.kill('SIGKILL'), 3_000);
+  child.once('exit', () => clearTimeout(silence));
   child.stdout?.on('data', (piece: Buffer) => {
+    silence.refresh();
     steps += piece.toString('utf8').split('\n').length - 1;
     if (steps >= stepsUntilKill) child.kill('SIGKILL');
   });

@@ -74,7 +74,7 @@ test('a convoyKey that the host parsed in the session id is still the same key',
   }
 });
 
-test('without convoyMessageId a whole number is an id again, anything else names its delivery', () => {
+test('without convoyMessageId a whole number is an id, else the delivery is named', () => {
   const idOf = (messageId: unknown, sequenceNumber = 7) => {
     const metadata = { messageId, sequenceNumber };
     const parsed = parseEnvelope(received({ properties: { convoyKey: 'A-17' }, metadata }));

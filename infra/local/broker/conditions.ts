@@ -48,9 +48,9 @@ export const refusals = {
   sessionIdMissing: () =>
     new Refusal(
       'amqp:not-allowed',
-      'The SessionId was not set on a message, and it cannot be sent to the entity. Entities that ' +
-        'have session support enabled can only receive messages that have the SessionId set to a ' +
-        'valid value.',
+      'The SessionId was not set on a message, and it cannot be sent to the entity. Entities ' +
+        'that have session support enabled can only receive messages that have the SessionId ' +
+        'set to a valid value.',
     ),
   tooLong: (field: string) =>
     new Refusal('com.microsoft:argument-error', `The ${field} is longer than 128 characters.`),
