@@ -51,7 +51,13 @@ export async function quarantine(
     sequence,
     recordedAt: engine.clock.now(),
   };
-  await engine.store.batch(item.convoyId, [{ kind: 'create', item }]);
+  try {
+    await engine.store.batch(item.convoyId, [{ kind: 'create', item }]);
+  } catch (error) {
+    if (!(error instanceof StoreRefused && error.status === 413)) throw error;
+    const withoutBody = { ...item, bodyBase64: '', reason: `${reason}; the body did not fit` };
+    await engine.store.batch(item.convoyId, [{ kind: 'create', item: withoutBody }]);
+  }
   engine.log.warn('quarantined', { convoy, code, reason });
 }
 

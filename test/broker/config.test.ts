@@ -15,8 +15,8 @@ describe('Config.json', () => {
     const { queues } = parseNamespaceConfig(JSON.parse(readFileSync(shipped, 'utf8')));
 
     expect(queues.map((queue) => queue.name)).toEqual([
-      ...['orders', 'ledger', 'incidents', 'telemetry'],
-      ...['orders-out', 'ledger-out', 'incidents-out', 'telemetry-out'],
+      ...['orders', 'ledger', 'incidents'],
+      ...['orders-out', 'ledger-out', 'incidents-out'],
     ]);
     expect(queues[0]?.properties).toEqual({
       requiresSession: true,
