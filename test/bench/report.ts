@@ -64,19 +64,11 @@ export function comparisonsOf(results: readonly PhaseResult[]): string[] {
     const load = (arm: ArmName) => loadOf(results, distribution, arm);
     const convoy = load('convoy');
     if (!convoy) return [];
-    const texts: string[] = [];
-    const ceiling = load('ceiling');
-    if (ceiling) {
-      const share = convoy.messagesPerSecond / ceiling.messagesPerSecond;
-      texts.push(`${(share * 100).toFixed(0)} % of the ceiling`);
-    }
-    const naive = load('naive');
-    if (naive) {
-      const speed = convoy.messagesPerSecond / naive.messagesPerSecond;
-      texts.push(`${speed.toFixed(1)} times the naive arm's speed`);
-      const activities = [convoy, naive].map((one) => one.billedPerMessage.activities);
-      texts.push(`${activities.join(' against ')} activities per message`);
-    }
+    const [ceiling, naive] = [load('ceiling'), load('naive')];
+    const texts = [
+      ...(ceiling ? againstCeiling(convoy, ceiling) : []),
+      ...(naive ? againstNaive(convoy, naive) : []),
+    ];
     if (texts.length === 0) return [];
     return [`${distribution} (${distributionTexts[distribution]}): ${texts.join(', ')}`];
   });
@@ -88,6 +80,30 @@ export function comparisonsOf(results: readonly PhaseResult[]): string[] {
     );
   }
   return lines;
+}
+
+function againstCeiling(convoy: PhaseResult, ceiling: PhaseResult): string[] {
+  const share = (convoy.messagesPerSecond / ceiling.messagesPerSecond) * 100;
+  return [`${share.toFixed(0)} % of the ceiling${caveatOf(convoy, ceiling)}`];
+}
+
+function againstNaive(convoy: PhaseResult, naive: PhaseResult): string[] {
+  const speed = convoy.messagesPerSecond / naive.messagesPerSecond;
+  const activities = [convoy, naive].map((one) => one.billedPerMessage.activities);
+  const cpu = [convoy, naive].map((one) => one.cpuSecondsPer1000?.total ?? '-');
+  return [
+    `${speed.toFixed(1)} times the naive arm's speed${caveatOf(convoy, naive)}`,
+    `${cpu.join(' against ')} CPU s per 1,000 and ${activities.join(' against ')} activities each`,
+  ];
+}
+
+/** Speeds compare only where others left both arms about as much of the machine. */
+const othersApartMax = 15;
+
+function caveatOf(one: PhaseResult, other: PhaseResult): string {
+  const [left = 0, right = 0] = [one.othersPercent, other.othersPercent];
+  if (Math.abs(left - right) <= othersApartMax) return '';
+  return ` (not comparable: others took ${left} % and ${right} % of the machine)`;
 }
 
 const spanOf = (ms: number | null): string => (ms === null ? 'no end' : `${ms} ms`);
