@@ -5,7 +5,8 @@ import { createClientPool } from '../../infra/local/host/service-bus-clients.ts'
 
 const open = () =>
   new ServiceBusClient(
-    'Endpoint=sb://localhost:1;SharedAccessKeyName=a;SharedAccessKey=b;UseDevelopmentEmulator=true;',
+    'Endpoint=sb://localhost:1;SharedAccessKeyName=a;SharedAccessKey=b;' +
+      'UseDevelopmentEmulator=true;',
   );
 
 test('B3: when one call finds the connection failed, no other waits for its answer', async () => {
