@@ -54,7 +54,9 @@ export async function closeDeps(): Promise<void> {
 async function open(): Promise<Deps> {
   const { env } = process;
   const address = serviceBusAddress(env);
-  const publisher = createPublisher(() => openServiceBusClient(address));
+  // The drain tries again, at once after a short fault; the client would wait for 30 s first.
+  const retryOptions = { maxRetries: 0 };
+  const publisher = createPublisher(() => openServiceBusClient(address, { retryOptions }));
   const queues = Object.fromEntries(convoys.map(({ name, queue }) => [name, queue]));
   const store = await createCosmosStore(cosmosSettings(env));
   return {
