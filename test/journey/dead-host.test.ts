@@ -12,6 +12,7 @@ import {
   isAdmit,
   isClose,
   isCommit,
+  isWait,
   settledOutcome,
   zombieAppDir,
   zombieQueues,
@@ -33,7 +34,7 @@ beforeAll(async () => {
     dataDir: ':memory:',
     ports: { amqp: 0, management: 0, cosmos: 0 },
     configFile: zombieQueues,
-    intercepts: { cosmos: points.cosmos },
+    intercepts: { cosmos: points.cosmos, broker: points.broker },
   });
   world = await TallyWorld.open(cloud, () => hostUrl);
   await startHost();
@@ -47,9 +48,10 @@ afterAll(async () => {
   data[Symbol.dispose]();
 });
 
-beforeEach(() => {
+beforeEach(({ onTestFailed }) => {
   points[Symbol.dispose]();
   key = `D${++keys}`;
+  onTestFailed(async () => console.error(key, await world.seen(key).catch(String)));
 });
 
 /** On the same data as the one before, as the launcher does it. */
@@ -86,6 +88,32 @@ describe('a host that is killed', () => {
       );
       expect(statuses(isAdmit(key, position))).toEqual([200]);
     }
+  });
+
+  test('between commit and publishing: the next host publishes', limit, async () => {
+    const sending = points.sending('tally-out', key);
+    await world.send(key, 'm1');
+    await sending.reached;
+    await killHost();
+    sending.fail();
+
+    await startHost();
+
+    expect(await world.outcome(key, 1)).toEqual(settledOutcome([['m1', 1]]));
+    expect(statuses(isCommit(key, 1))).toEqual([200]);
+  });
+
+  test('between publishing and its record: the repeat is the same message', limit, async () => {
+    const waiting = points.before(isWait(key));
+    await world.send(key, 'm1');
+    await waiting.reached;
+    expect(await world.outputs(key)).toHaveLength(1);
+    await killHost();
+    waiting.fail();
+
+    await startHost();
+
+    expect(await world.outcome(key, 1)).toEqual(settledOutcome([['m1', 1]]));
   });
 
   test('between the close commit and completion: its drain is fenced', limit, async () => {

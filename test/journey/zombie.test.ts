@@ -33,7 +33,7 @@ beforeAll(async () => {
     configFile: zombieQueues,
     memory: true,
     logLevel: 'error',
-    intercepts: { cosmos: points.cosmos, hub: points.hub },
+    intercepts: { cosmos: points.cosmos, hub: points.hub, broker: points.broker },
   });
   world = await TallyWorld.open(stack, () => stack.url);
 });
@@ -44,9 +44,10 @@ afterAll(async () => {
   await stack?.[Symbol.asyncDispose]();
 });
 
-beforeEach(() => {
+beforeEach(({ onTestFailed }) => {
   points[Symbol.dispose]();
   key = `K${++keys}`;
+  onTestFailed(async () => console.error(key, await world.seen(key).catch(String)));
 });
 
 /** 200 applied, 207 not: some precondition did not hold. */
@@ -243,6 +244,23 @@ describe('what is lost on the way costs time, never a message', () => {
       ]),
     );
     expect(statuses(isCommit(key, 1))).toEqual([200]);
+  });
+
+  test('a send that the broker refuses: the output waits, in order', limit, async () => {
+    const sending = points.sending('tally-out', key);
+    await world.send(key, 'm1');
+    await sending.reached;
+
+    await world.send(key, 'm2');
+    await world.taken(key);
+    sending.fail();
+
+    expect(await world.outcome(key, 2)).toEqual(
+      settledOutcome([
+        ['m1', 1],
+        ['m2', 1],
+      ]),
+    );
   });
 
   test('the drain that closed, after its commit: its second run is fenced', limit, async () => {

@@ -1,10 +1,12 @@
 // Named points of the real servers at which a test stops the world of one key, looks, and lets go.
 //
-// Owns:   the intercepts of Cosmos server and hub, and the record of every batch and its status.
+// Owns:   the intercepts of Cosmos server, hub and broker, and the record of every batch and its
+//         status.
 // Leaves: which point is meant to the test (a predicate), time limits to the test runner.
 //
 // A point holds the first request or step that it means; later ones pass. What is held is let go
 // when the points are disposed, so that a failed test does not hang the stack of the next.
+import type { BrokerIntercept, BrokerStep } from '../../infra/local/broker/broker.ts';
 import { CosmosFault } from '../../infra/local/cosmos/intercept.ts';
 import type { CosmosIntercept, CosmosRequestInfo } from '../../infra/local/cosmos/intercept.ts';
 import type { HubStep } from '../../infra/local/durable/hub.ts';
@@ -14,7 +16,8 @@ export interface Point<Subject> {
   readonly reached: Promise<Subject>;
   /** Lets it go on. */
   release(): void;
-  /** Cosmos: the connection is cut instead of an answer. Hub: the process "dies" at this step. */
+  /** Cosmos: the connection is cut instead of an answer. Hub: the process "dies" at this step.
+   *  Broker: the step is refused. */
   fail(): void;
 }
 
@@ -65,6 +68,7 @@ export class PausePoints implements Disposable {
   readonly #before = new Set<HeldPoint<CosmosRequestInfo>>();
   readonly #after = new Set<HeldPoint<CosmosRequestInfo>>();
   readonly #steps = new Set<HeldPoint<HubStep>>();
+  readonly #sends = new Set<HeldPoint<BrokerStep>>();
 
   readonly cosmos: CosmosIntercept = {
     before: (request) => passAll(this.#before, request),
@@ -73,6 +77,8 @@ export class PausePoints implements Disposable {
       return passAll(this.#after, request);
     },
   };
+
+  readonly broker: BrokerIntercept = { beforeStep: (step) => passAll(this.#sends, step) };
 
   readonly hub = (step: HubStep): Promise<void> => passAll(this.#steps, step);
 
@@ -91,9 +97,16 @@ export class PausePoints implements Disposable {
     return held(this.#steps, new HeldPoint(means, death));
   }
 
+  /** Holds a send before the broker takes it. */
+  sending(queue: string, sessionId: string): Point<BrokerStep> {
+    const means = (step: BrokerStep): boolean =>
+      step.kind === 'send' && step.queue === queue && step.sessionId === sessionId;
+    return held(this.#sends, new HeldPoint(means, death));
+  }
+
   /** Lets everything go and forgets all points and batches. */
   [Symbol.dispose](): void {
-    for (const set of [this.#before, this.#after, this.#steps]) {
+    for (const set of [this.#before, this.#after, this.#steps, this.#sends]) {
       for (const point of set) point.release();
       set.clear();
     }
