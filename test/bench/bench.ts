@@ -192,11 +192,11 @@ function readFlags(): Flags {
 
 async function main(): Promise<number> {
   const flags = readFlags();
-  const interrupted = Promise.withResolvers<never>();
-  process.once('SIGINT', () => interrupted.reject(new TypeError('interrupted')));
+  // The processes end with their channel, the folder with this process.
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(1));
   const at = isoInstant(realClock.now());
   const loadBefore = loadavg()[0];
-  const results = await Promise.race([measure(flags), interrupted.promise]);
+  const results = await measure(flags);
   const machine = {
     ...{ cores: availableParallelism(), cpu: cpus()[0]?.model, node: process.version },
     load: [loadBefore, loadavg()[0]],
