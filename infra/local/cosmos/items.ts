@@ -100,9 +100,9 @@ export function liveItem(place: Place, id: string): StoredItem | undefined {
   return found;
 }
 
-function removeItem(place: Place, item: { lsn: number; pk: string; id: string }): void {
+function removeItem(place: Place, item: { number: number; pk: string; id: string }): void {
   const { statements, uniqueKeys } = place.container;
-  statements.remove.run(item.lsn);
+  statements.remove.run(item.number);
   if (uniqueKeys.length > 0) statements.uniqueRemove.run(item.pk, item.id);
 }
 
@@ -157,7 +157,7 @@ function writeItem(place: Place, item: JsonObject & { id: string }, before?: Sto
     container.defaultTtl === undefined ? -1 : Number(item['ttl'] ?? container.defaultTtl);
   const expires = seconds > 0 ? ts + seconds : null;
   const { insert, update } = container.statements;
-  if (before) update.run(lsn, etag, expires, ts, body, before.lsn);
+  if (before) update.run(lsn, etag, expires, ts, body, number);
   else insert.run(lsn, pk, item.id, etag, expires, number, ts, body);
   return { body, bytes, etag };
 }
@@ -275,7 +275,7 @@ export function purgeExpired(place: Omit<Place, 'pk'>, countMax: number): number
   const expired = place.container.statements.purge.all(nowSeconds, countMax);
   for (const item of expired) {
     const pk = String(item['pk']);
-    removeItem({ ...place, pk }, { lsn: Number(item['lsn']), pk, id: String(item['id']) });
+    removeItem({ ...place, pk }, { number: Number(item['number']), pk, id: String(item['id']) });
   }
   return expired.length;
 }

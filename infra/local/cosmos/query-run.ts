@@ -185,7 +185,7 @@ class Run {
     const order = this.#selection.order ?? [];
     for (const entry of storage.iterate(sql, values)) {
       this.#loaded++;
-      const text = entry['body'] ?? (isText && bodyOf.get(Number(entry['lsn']))?.['body']);
+      const text = entry['body'] ?? (isText && bodyOf.get(Number(entry['number']))?.['body']);
       const body = typeof text === 'string' ? text : '';
       const item: Json = isValue ? (JSON.parse(body) as Json) : {};
       let within = 0;

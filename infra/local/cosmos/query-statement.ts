@@ -128,7 +128,7 @@ export function statementFor(request: StatementRequest): Statement {
   const source = `items_${container.number}${index === undefined ? '' : ` INDEXED BY ${index}`}`;
   // For a page the bodies are fetched one by one: SQLite then sorts keys only, and only as many
   // items are read as the page takes.
-  const columns = `lsn,pk,id,number${isWhole && request.isText ? ',body' : ''}`;
+  const columns = `number,pk,id${isWhole && request.isText ? ',body' : ''}`;
   const tail = isWhole || !isOrdered ? '' : `ORDER BY ${terms.join(',')}`;
   return {
     text: `SELECT ${columns} FROM ${source} WHERE ${where} ${tail}`,

@@ -4,8 +4,9 @@
 // Leaves:  what a write means to items.ts, the shape of definitions to account.ts.
 //
 // Invariants:
-//   1. One SQLite table per container; the key of an entry is its lsn, given anew at every write:
-//      the table in key order is the change feed, without a further index.
+//   1. One SQLite table per container, keyed by the number an item has for life, so that a write
+//      leaves every index alone whose value it does not change. The lsn, given anew at every write,
+//      is an indexed column: the entries in its order are the change feed.
 //   2. lsn never falls, not even when the newest items are deleted and the process restarts: it is
 //      reserved in blocks before use, so session tokens and feed positions stay valid.
 //   3. Writes of one event-loop turn share one transaction and are answered after its commit; each
@@ -248,10 +249,10 @@ export class Storage {
         get: prepare(`SELECT lsn,pk,id,etag,expires,number,body FROM ${items}
           WHERE pk=? AND id=?`),
         insert: prepare(`INSERT INTO ${items}(${columns}) VALUES(?,?,?,?,?,?,?,?)`),
-        update: prepare(`UPDATE ${items} SET lsn=?,etag=?,expires=?,ts=?,body=? WHERE lsn=?`),
-        remove: prepare(`DELETE FROM ${items} WHERE lsn=?`),
-        purge: prepare(`SELECT lsn,pk,id FROM ${items} WHERE expires<=? LIMIT ?`),
-        bodyOf: prepare(`SELECT body FROM ${items} WHERE lsn=?`),
+        update: prepare(`UPDATE ${items} SET lsn=?,etag=?,expires=?,ts=?,body=? WHERE number=?`),
+        remove: prepare(`DELETE FROM ${items} WHERE number=?`),
+        purge: prepare(`SELECT number,pk,id FROM ${items} WHERE expires<=? LIMIT ?`),
+        bodyOf: prepare(`SELECT body FROM ${items} WHERE number=?`),
         uniqueGet: prepare(`SELECT id FROM ${unique} WHERE pk=? AND value=?`),
         uniquePut: prepare(`INSERT INTO ${unique}(pk,value,id) VALUES(?,?,?)`),
         uniqueRemove: prepare(`DELETE FROM ${unique} WHERE pk=? AND id=?`),
@@ -262,9 +263,10 @@ export class Storage {
   /** Creates what holds the items of a container; part of the write that creates it. */
   createItems(number: number, policy: IndexingPolicy): void {
     const items = `items_${number}`;
-    this.sql.exec(`CREATE TABLE ${items}(lsn INTEGER PRIMARY KEY, pk TEXT NOT NULL,
-        id TEXT NOT NULL, etag TEXT NOT NULL, expires INTEGER, number INTEGER NOT NULL,
+    this.sql.exec(`CREATE TABLE ${items}(number INTEGER PRIMARY KEY, lsn INTEGER NOT NULL,
+        pk TEXT NOT NULL, id TEXT NOT NULL, etag TEXT NOT NULL, expires INTEGER,
         ts INTEGER NOT NULL, body TEXT NOT NULL);
+      CREATE UNIQUE INDEX ${items}_lsn ON ${items}(lsn);
       CREATE UNIQUE INDEX ${items}_key ON ${items}(pk,id);
       CREATE INDEX ${items}_expires ON ${items}(expires) WHERE expires IS NOT NULL;
       CREATE TABLE unique_${number}(pk TEXT, value TEXT, id TEXT, PRIMARY KEY(pk,value))
