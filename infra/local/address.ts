@@ -60,6 +60,8 @@ export interface CloudUsage {
 
 export interface StackUsage extends CloudUsage {
   storageTransactions: number;
+  /** How often a process came back: what it had counted before is gone. */
+  restarts: number;
 }
 
 /** The app settings by which an app finds the local cloud. */

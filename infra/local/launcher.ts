@@ -121,6 +121,7 @@ class Processes {
       usage: async () => ({
         ...((await cloud.usage()) ?? { serviceBusOperations: 0, cosmosRequestUnits: 0 }),
         storageTransactions: await hostTransactions(hostReady.url),
+        restarts: cloud.restarts + host.restarts,
       }),
     };
   }

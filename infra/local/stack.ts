@@ -98,6 +98,7 @@ export async function startLocalStack(options: StackOptions): Promise<LocalStack
     usage: () => ({
       ...cloud.usage(),
       storageTransactions: host.usage().storageTransactions,
+      restarts: 0,
     }),
     async restartHost() {
       const { port } = host;

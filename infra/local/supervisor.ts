@@ -43,6 +43,7 @@ export class SupervisedProcess {
   #isStopping = false;
   #isRestarting = false;
   #hasBeenReady = false;
+  #restarts = 0;
   #pauseMs = 0;
   #startedAt = 0;
 
@@ -55,6 +56,11 @@ export class SupervisedProcess {
 
   get pid(): number | undefined {
     return this.#child?.pid;
+  }
+
+  /** How often it was started again. */
+  get restarts(): number {
+    return this.#restarts;
   }
 
   /** Resolves when it has been ready once; rejects when the first start fails [V1]. */
@@ -104,6 +110,7 @@ export class SupervisedProcess {
       env: { ...env, [launchedMark]: '1' },
       stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
     });
+    if (this.#hasBeenReady) this.#restarts += 1;
     this.#startedAt = realClock.now();
     this.#child = child;
     this.#failure = undefined;

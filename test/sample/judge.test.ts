@@ -201,7 +201,12 @@ describe('the judge', () => {
 });
 
 describe('the summary', () => {
-  const usage = { serviceBusOperations: 3000, cosmosRequestUnits: 1000.5, storageTransactions: 10 };
+  const usage = {
+    serviceBusOperations: 3000,
+    cosmosRequestUnits: 1000.5,
+    storageTransactions: 10,
+    restarts: 0,
+  };
 
   test('has exactly the fields of the contract', () => {
     const summary = summarize(judge(perfect()), usage);
@@ -219,6 +224,13 @@ describe('the summary', () => {
       'storageTransactions',
       'usdPerMillionMessages',
     ]);
+  });
+
+  test('a restart loses counters: the summary says so instead of a price', () => {
+    const summary = summarize(judge(perfect()), { ...usage, restarts: 2 });
+
+    expect(summary.cost.restarts).toBe(2);
+    expect(summaryPanel(summary, []).join('\n')).toContain('only since a process came back');
   });
 
   test('says in words whether the checks hold', () => {

@@ -76,6 +76,7 @@ function difference(after: StackUsage, before: StackUsage): StackUsage {
     serviceBusOperations: after.serviceBusOperations - before.serviceBusOperations,
     cosmosRequestUnits: after.cosmosRequestUnits - before.cosmosRequestUnits,
     storageTransactions: after.storageTransactions - before.storageTransactions,
+    restarts: after.restarts - before.restarts,
   };
 }
 

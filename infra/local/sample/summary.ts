@@ -14,7 +14,8 @@ export interface Summary {
   seconds: number;
   throughput: number;
   latencyMs: { p50: number; p99: number };
-  cost: StackUsage & { usdPerMillionMessages: number };
+  /** `restarts` only when there were: what was counted before the last of them is missing. */
+  cost: Omit<StackUsage, 'restarts'> & { restarts?: number; usdPerMillionMessages: number };
 }
 
 /**
@@ -52,6 +53,7 @@ export function summarize(verdict: Verdict, usage: StackUsage): Summary {
       cosmosRequestUnits: rounded(usage.cosmosRequestUnits, 2),
       storageTransactions: usage.storageTransactions,
       usdPerMillionMessages: sent > 0 ? rounded(usd / sent, 2) : 0,
+      ...(usage.restarts > 0 && { restarts: usage.restarts }),
     },
   };
 }
@@ -83,7 +85,9 @@ export function summaryPanel(summary: Summary, failures: readonly string[]): str
       `${grouped(cost.serviceBusOperations)} Service Bus operations, ` +
         `${grouped(Math.round(cost.cosmosRequestUnits))} RU, ` +
         `${grouped(cost.storageTransactions)} storage transactions: ` +
-        `about US$ ${cost.usdPerMillionMessages} per million messages`,
+        (cost.restarts !== undefined
+          ? 'counted only since a process came back'
+          : `about US$ ${cost.usdPerMillionMessages} per million messages`),
     ],
     ['checks', failures.length === 0 ? 'all hold' : `${failures.length} failed`],
   ];
