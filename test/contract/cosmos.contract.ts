@@ -8,7 +8,8 @@ import {
   type OperationInput,
   type PatchOperation,
 } from '@azure/cosmos';
-import { expect, test } from 'vitest';
+import { expect } from 'vitest';
+import { type ClaimOf, type Contract as ContractOf, claimsOf } from './claims.ts';
 
 /** An account with nothing in it that the claims would meet. */
 export interface Target {
@@ -18,15 +19,7 @@ export interface Target {
   close(): Promise<void>;
 }
 
-export interface Skip {
-  reason: string;
-  tests: string[];
-}
-
-export interface Contract {
-  open(): Promise<Target>;
-  skip?: Skip[];
-}
+export type Contract = ContractOf<Target>;
 
 export interface World {
   target: Target;
@@ -36,31 +29,20 @@ export interface World {
   container: Container;
 }
 
-export type Claim = (title: string, body: (world: World) => Promise<void>) => void;
+export type Claim = ClaimOf<World>;
 
-/** A test per claim, each on a fresh target; skips print their reason. */
-export function claimsFor({ open, skip = [] }: Contract): Claim {
-  return (title, body) => {
-    const skipped = skip.find(({ tests }) => tests.includes(title));
-    if (skipped) {
-      test.skip(`${title} [${skipped.reason}]`, () => {});
-      return;
+export const claimsFor = (contract: Contract): Claim =>
+  claimsOf<Target, World>(contract, async (target, body) => {
+    const client = new CosmosClient(target.connectionString);
+    try {
+      const { database } = await client.databases.createIfNotExists({ id: 'claims' });
+      const definition = { id: 'items', partitionKey: '/pk', defaultTtl: -1 };
+      const { container } = await database.containers.createIfNotExists(definition);
+      await body({ target, client, database, container });
+    } finally {
+      client.dispose();
     }
-    test(title, async () => {
-      const target = await open();
-      const client = new CosmosClient(target.connectionString);
-      try {
-        const { database } = await client.databases.createIfNotExists({ id: 'claims' });
-        const definition = { id: 'items', partitionKey: '/pk', defaultTtl: -1 };
-        const { container } = await database.containers.createIfNotExists(definition);
-        await body({ target, client, database, container });
-      } finally {
-        client.dispose();
-        await target.close();
-      }
-    });
-  };
-}
+  });
 
 /** The status a call is refused with; 0 when it is not. */
 export async function statusOf(call: Promise<unknown>): Promise<number> {

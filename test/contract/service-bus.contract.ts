@@ -4,7 +4,8 @@
 import { ServiceBusClient } from '@azure/service-bus';
 import type { ServiceBusMessage, ServiceBusSessionReceiver } from '@azure/service-bus';
 import Long from 'long';
-import { describe, expect, test } from 'vitest';
+import { describe, expect } from 'vitest';
+import { type ClaimOf, type Contract as ContractOf, claimsOf } from './claims.ts';
 
 /** A namespace with two empty queues, ten deliveries each. */
 export interface Target {
@@ -20,15 +21,7 @@ export interface Target {
   close(): Promise<void>;
 }
 
-export interface Skip {
-  reason: string;
-  tests: string[];
-}
-
-export interface Contract {
-  open(): Promise<Target>;
-  skip?: Skip[];
-}
+export type Contract = ContractOf<Target>;
 
 export interface World {
   target: Target;
@@ -36,31 +29,20 @@ export interface World {
   queue: string;
 }
 
-export type Claim = (title: string, body: (world: World) => Promise<void>) => void;
+export type Claim = ClaimOf<World>;
 
 /** No retries: a claim must see the first answer. */
 const clientOptions = { retryOptions: { maxRetries: 0, timeoutInMs: 5_000 } };
 
-/** A test per claim, each on a fresh target; skips print their reason. */
-export function claimsFor({ open, skip = [] }: Contract): Claim {
-  return (title, body) => {
-    const skipped = skip.find(({ tests }) => tests.includes(title));
-    if (skipped) {
-      test.skip(`${title} [${skipped.reason}]`, () => {});
-      return;
+export const claimsFor = (contract: Contract): Claim =>
+  claimsOf<Target, World>(contract, async (target, body) => {
+    const client = new ServiceBusClient(target.connectionString, clientOptions);
+    try {
+      await body({ target, client, queue: target.sessionQueue });
+    } finally {
+      await client.close();
     }
-    test(title, async () => {
-      const target = await open();
-      const client = new ServiceBusClient(target.connectionString, clientOptions);
-      try {
-        await body({ target, client, queue: target.sessionQueue });
-      } finally {
-        await client.close();
-        await target.close();
-      }
-    });
-  };
-}
+  });
 
 export const numbered = (sessionId: string, count: number, from = 1): ServiceBusMessage[] =>
   Array.from({ length: count }, (_, index) => ({ body: from + index, sessionId }));

@@ -1,17 +1,13 @@
 // The contract of the store port: every adapter passes it, so what a simulation shows in memory
 // holds on a laptop and in Azure.
 import { afterAll, beforeAll, describe, test } from 'vitest';
+import type { Skip } from './claims.ts';
 import { batchClaims } from './store-batch.contract.ts';
 import type { Claim, StoreTarget } from './store-claims.ts';
 import { limitClaims } from './store-limits.contract.ts';
 import { listClaims } from './store-lists.contract.ts';
 import { sweepClaims } from './store-sweep.contract.ts';
 import { timeClaims } from './store-time.contract.ts';
-
-export interface Skip {
-  reason: string;
-  tests: string[];
-}
 
 /** Runs every claim against one target, opened once. */
 export function storeContract(options: {
