@@ -23,7 +23,7 @@ import {
   rest,
   wait,
 } from '../convoy/handoff.ts';
-import type { Hold } from '../convoy/state.ts';
+import { type Hold, noHold } from '../convoy/state.ts';
 import { dueWindows, quietDueAt, watermarkAfterQuiet } from '../convoy/window.ts';
 import { reasonOf } from '../errors.ts';
 import { convoyIdOf } from '../keys.ts';
@@ -117,9 +117,10 @@ async function drainPass(
   const gate = withPublished(read, published);
   const drain: Drain = { engine, request, convoyId, definition, gate, progress, published };
   if (outputsPending(gate.item, progress.item)) {
-    drain.progress = await publishOutbox(drain); // H11: any epoch publishes what it finds
+    await publishOutbox(drain); // H11: any epoch publishes what it finds
     drain.gate = withPublished(read, published);
   }
+  drain.progress = withoutPublishing(progress);
   const { hold, cursor } = drain.progress.item;
   if (hold.kind === 'blocked' || hold.kind === 'paused') return restHeld(drain);
   if (!definition) return holdKey(drain, unknownConvoy(drain));
@@ -141,6 +142,13 @@ async function drainPass(
 function withPublished(gate: Versioned<GateItem>, published: Published): Versioned<GateItem> {
   const publishedCommits = Math.max(gate.item.publishedCommits, published.commits);
   return { item: { ...gate.item, publishedCommits }, etag: gate.etag };
+}
+
+/** [H11] Nothing is left to publish, whoever published it: the hold has ended, and the next commit
+ *  or close writes that down. */
+function withoutPublishing(progress: Versioned<ProgressItem>): Versioned<ProgressItem> {
+  const { item, etag } = progress;
+  return item.hold.kind === 'publishing' ? { item: { ...item, hold: noHold }, etag } : progress;
 }
 
 /** [H3] A newer epoch fences; an older one can only be a stale read, which a later drain

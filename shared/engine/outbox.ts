@@ -2,20 +2,14 @@
 // a time; entries are removed only after the broker's acknowledgement. Any epoch, and any zombie
 // attempt, publishes what it finds: a repeat carries the same message id.
 import type { Hold } from '../convoy/state.ts';
-import { noHold } from '../convoy/state.ts';
 import type { OutboxItem } from '../store/items.ts';
 import { type Drain, holdKey } from './drain-context.ts';
 
 const unpublishedMax = 200;
 
-/** Publishes what earlier drains left. Returns the progress to go on with: it still has its ETag,
- *  and the next batch writes down what changed. */
-export async function publishOutbox(drain: Drain): Promise<Drain['progress']> {
-  const left = await drain.engine.store.readOutbox(drain.convoyId);
-  await publishItems(drain, left);
-  const { item, etag } = drain.progress;
-  const hold = item.hold.kind === 'publishing' ? noHold : item.hold;
-  return { item: { ...item, hold }, etag };
+/** Publishes what earlier drains left. */
+export async function publishOutbox(drain: Drain): Promise<void> {
+  await publishItems(drain, await drain.engine.store.readOutbox(drain.convoyId));
 }
 
 /** Publishes outbox items and marks them for removal. Rejects when the broker does not accept. */
