@@ -5,10 +5,11 @@ import { type InvocationContext, app, trigger } from '@azure/functions';
 import { realClock } from '../shared/clock.ts';
 import { intakeDeadline, quarantine, recordDead } from '../shared/engine/intake.ts';
 import { persist } from '../shared/engine/patience.ts';
-import { type Received, parseEnvelope } from '../shared/envelope.ts';
+import { parseEnvelope } from '../shared/envelope.ts';
 import { reasonOf } from '../shared/errors.ts';
 import { convoys } from './convoys/registry.ts';
 import { deps } from './wiring/deps.ts';
+import { receivedOf } from './wiring/received.ts';
 
 for (const { name, queue } of convoys) {
   app.generic(`dead-letter-${name}`, {
@@ -25,18 +26,14 @@ for (const { name, queue } of convoys) {
 }
 
 async function record(convoy: string, body: unknown, context: InvocationContext): Promise<void> {
-  const metadata = context.triggerMetadata ?? {};
-  const received: Received = {
-    body: Buffer.isBuffer(body) ? body : Buffer.from(String(body ?? ''), 'utf8'),
-    metadata,
-  };
+  const received = receivedOf(body, context);
   const parsed = parseEnvelope(received);
   const onFailure = (error: unknown, failures: number): void =>
     context.warn(`dead-letter of '${convoy}', failure ${failures}: ${reasonOf(error)}`);
   await persist(realClock, { deadlineAt: intakeDeadline(realClock.now()), onFailure }, async () => {
     const { engine } = await deps();
     if (parsed.kind === 'quarantine') return quarantine(engine, { convoy, parsed, received });
-    return recordDead(engine, { convoy, parsed, reason: reasonIn(metadata) });
+    return recordDead(engine, { convoy, parsed, reason: reasonIn(received.metadata) });
   });
 }
 

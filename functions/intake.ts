@@ -10,11 +10,12 @@ import { realClock } from '../shared/clock.ts';
 import type { ConvoyDefinition } from '../shared/convoy/definition.ts';
 import { admitFitting, intakeDeadline, quarantine } from '../shared/engine/intake.ts';
 import { persist } from '../shared/engine/patience.ts';
-import { type Received, parseEnvelope } from '../shared/envelope.ts';
+import { parseEnvelope } from '../shared/envelope.ts';
 import { reasonOf } from '../shared/errors.ts';
 import { convoys } from './convoys/registry.ts';
 import { engineWith } from './wiring/deps.ts';
 import { instancesOf } from './wiring/instances.ts';
+import { receivedOf } from './wiring/received.ts';
 
 for (const definition of convoys) {
   app.generic(`intake-${definition.name}`, {
@@ -36,10 +37,7 @@ async function intake(
   body: unknown,
   context: InvocationContext,
 ): Promise<void> {
-  const received: Received = {
-    body: Buffer.isBuffer(body) ? body : Buffer.from(String(body ?? ''), 'utf8'),
-    metadata: context.triggerMetadata ?? {},
-  };
+  const received = receivedOf(body, context);
   const parsed = parseEnvelope(received);
   const convoy = definition.name;
   const onFailure = (error: unknown, failures: number): void =>

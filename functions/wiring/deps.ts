@@ -7,15 +7,14 @@ import { createLog } from '../../shared/log.ts';
 import { type OutputPublisher, createPublisher } from '../../shared/publisher.ts';
 import { type Sender, createSender } from '../../shared/sender.ts';
 import { openServiceBusClient, serviceBusAddress } from '../../shared/service-bus.ts';
-import { createCosmosStore } from '../../shared/store/cosmos.ts';
+import { type CosmosStore, createCosmosStore } from '../../shared/store/cosmos.ts';
 import { rememberingStore } from '../../shared/store/remembering.ts';
-import type { ConvoyStore } from '../../shared/store/store.ts';
 import { cosmosSettings } from '../../shared/store/cosmos-settings.ts';
 import { convoys } from '../convoys/registry.ts';
 
 export interface Deps {
   /** Reads fresh: for operators and the sweeper. */
-  store: ConvoyStore;
+  store: CosmosStore;
   /** Everything but the hub, whose client comes with each invocation. */
   engine: Omit<Engine, 'instances'>;
   sender: Sender;
@@ -49,6 +48,7 @@ export async function closeDeps(): Promise<void> {
   const open = await opened?.catch(() => undefined);
   opened = undefined;
   await Promise.all([open?.publisher.close(), open?.sender.close()]);
+  open?.store.close();
 }
 
 async function open(): Promise<Deps> {

@@ -52,7 +52,7 @@ export async function admitMessage(engine: Engine, request: AdmitRequest): Promi
     store.forget?.(convoyId);
     if (seen !== undefined) {
       const gate = await gateThatCounts(engine, convoyId, seen);
-      if (gate) return serveDuplicate(engine, request, { gate, position: seen.position });
+      if (gate) return serveDuplicate(engine, request, { gate, position: seen.position, seen });
     }
     if (conflicts > 0) await sleep(clock, Math.min(conflicts * 5, 250));
   }
@@ -110,20 +110,24 @@ async function gateThatCounts(
 async function serveDuplicate(
   engine: Engine,
   request: AdmitRequest,
-  found: { gate: Gate; position: number },
+  found: { gate: Gate; position: number; seen?: SeenItem },
 ): Promise<AdmitResult> {
-  const { gate, position } = found;
+  const { gate, position, seen } = found;
   await ensureStarted(engine, request, { gate, wake: true, duplicate: true });
-  await countRepeat(engine, request);
+  await countRepeat(engine, request, seen);
   return { kind: 'duplicate', position, epoch: gate.epoch };
 }
 
 /** Duplicates are counted, not listed; best effort, nothing depends on the number. */
-async function countRepeat(engine: Engine, request: AdmitRequest): Promise<void> {
+async function countRepeat(
+  engine: Engine,
+  request: AdmitRequest,
+  found: SeenItem | undefined,
+): Promise<void> {
   const convoyId = convoyIdOf(request.convoy, request.key);
   const { messageId } = request.message;
   try {
-    const seen = await engine.store.readSeen(convoyId, messageId);
+    const seen = found ?? (await engine.store.readSeen(convoyId, messageId));
     const fields = { repeats: (seen?.repeats ?? 0) + 1 };
     await engine.store.batch(convoyId, [{ kind: 'set', id: itemIds.seen(messageId), fields }]);
   } catch (error) {

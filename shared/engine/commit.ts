@@ -1,13 +1,13 @@
 // [H5] The one atomic commit of a drain: effect, cursor, windows, outbox and the settlement of
 // every message, If-Match on `progress` of exactly our epoch. 412 = another attempt was first: no
 // effect.
-import { createHash } from 'node:crypto';
 import { isoInstant } from '../clock.ts';
 import type { ConvoyDefinition } from '../convoy/definition.ts';
 import type { Tools } from '../convoy/outputs.ts';
 import type { ClosedWindow, Output, Settlement } from '../convoy/state.ts';
 import { type Settled, lateWindows, settle } from '../convoy/step.ts';
 import { watermarkAfterQuiet } from '../convoy/window.ts';
+import { hexHash } from '../keys.ts';
 import type { InboxItem, OutboxItem, WindowItem } from '../store/items.ts';
 import { itemIds } from '../store/items.ts';
 import { type BatchResult, type StoreOperation, StoreRefused } from '../store/store.ts';
@@ -101,7 +101,7 @@ async function settleRun(
 export function toolsAt(now: number): Tools {
   return {
     now,
-    hash: (text) => createHash('sha256').update(text, 'utf8').digest('hex'),
+    hash: hexHash,
     iso: isoInstant,
     bytes: (text) => Buffer.byteLength(text, 'utf8'),
   };
