@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { convoys } from '../../functions/convoys/registry.ts';
+import { defaultSettings } from '../../shared/engine/ports.ts';
 import { convoysContainer, windowsContainer } from '../../shared/store/cosmos-container.ts';
 
 const read = (path: string): string =>
@@ -48,6 +49,12 @@ describe('host.json', () => {
     const slots = Number(serviceBus['maxConcurrentSessions']);
 
     expect(slots / secondsOf(serviceBus['sessionIdleTimeout'])).toBeGreaterThanOrEqual(200);
+  });
+
+  test('H9, H10: the engine counts with the function time-out of the host', () => {
+    const { functionTimeout } = json('host.json') as { functionTimeout: string };
+
+    expect(secondsOf(functionTimeout)).toBe(defaultSettings.functionTimeoutSeconds);
   });
 
   test('one call per session, no prefetch, renewal longer than the longest invocation', () => {
