@@ -2,7 +2,7 @@
 
 export class DuplicateWindow {
   private readonly seen = new Map<string, number>();
-  private readonly windowMs: number;
+  windowMs: number;
   private forgetAt = 0;
 
   constructor(windowMs: number) {

@@ -28,7 +28,7 @@ import { Sessions } from './session.ts';
 
 export class Entity {
   readonly path: string;
-  readonly properties: QueueProperties;
+  properties!: QueueProperties;
   readonly deadLetters: Entity | undefined;
   readonly sessions: Sessions;
   /** The one lane of a queue without sessions. */
@@ -37,25 +37,31 @@ export class Entity {
   readonly counts = { active: 0, scheduled: 0 };
   lastSequence = 0;
   private readonly port: EntityPort;
-  private readonly lockMs: number;
+  private lockMs = 0;
   private nextToken = 1;
-  private readonly duplicates: DuplicateWindow | undefined;
+  private duplicates: DuplicateWindow | undefined;
   readonly schedule = new Schedule();
   private readonly expiry: Deadlines<Entry>;
 
   constructor(options: EntityOptions) {
     this.path = options.path;
-    this.properties = options.properties;
     this.port = options.port;
     this.deadLetters = options.deadLetters;
-    this.lockMs = options.properties.lockDurationSeconds * 1000;
-    this.sessions = new Sessions(this.lockMs, {
+    this.sessions = new Sessions(0, {
       hasMessage: (lane, now) => this.head(lane, now) !== undefined,
       due: (at) => this.port.due(at),
     });
     this.expiry = new Deadlines((entry, at) => entry.place === 'ready' && entry.expiresAt === at);
-    const windowSeconds = options.properties.duplicateDetectionSeconds;
-    if (windowSeconds !== undefined) this.duplicates = new DuplicateWindow(windowSeconds * 1000);
+    this.configure(options.properties);
+  }
+
+  /** Takes changed properties. Held locks keep their time; a shorter lock runs out behind them. */
+  configure(properties: QueueProperties): void {
+    this.properties = properties;
+    this.lockMs = properties.lockDurationSeconds * 1000;
+    this.sessions.lockMs = this.lockMs;
+    const windowMs = (properties.duplicateDetectionSeconds ?? 0) * 1000;
+    if (windowMs > 0) (this.duplicates ??= new DuplicateWindow(windowMs)).windowMs = windowMs;
   }
 
   /** Checks a send and gives numbers. All or nothing: throws a Refusal and changes nothing. */
@@ -98,13 +104,13 @@ export class Entity {
 
   private number(message: ParsedMessage, now: number): Entry {
     const sequence = ++this.lastSequence;
-    const defaultMs = (this.properties.defaultTimeToLiveSeconds ?? Infinity) * 1000;
-    const ttlMs = Math.min(message.ttlMs ?? Infinity, defaultMs);
+    const { defaultTimeToLiveSeconds = Infinity } = this.properties;
+    const ttlMs = Math.min(message.ttlMs ?? Infinity, defaultTimeToLiveSeconds * 1000);
     const isScheduled = message.scheduledAt !== null && message.scheduledAt > now;
     return {
       id: this.port.nextId(),
       sequence,
-      enqueuedSequence: sequence,
+      enqueuedSequence: message.enqueuedSequence ?? sequence,
       sessionId: message.sessionId,
       messageId: message.messageId,
       enqueuedAt: now,
@@ -113,7 +119,7 @@ export class Entity {
       deliveryCount: 0,
       scheduledAt: isScheduled ? message.scheduledAt : null,
       deferred: false,
-      source: null,
+      source: message.source ?? null,
       size: message.bare.length + message.annotations.length,
       place: 'pending',
     };
@@ -195,14 +201,13 @@ export class Entity {
   }
 
   lockLost() {
-    return this.properties.requiresSession
-      ? refusals.sessionLockLost()
-      : refusals.messageLockLost();
+    const { requiresSession } = this.properties;
+    return requiresSession ? refusals.sessionLockLost() : refusals.messageLockLost();
   }
 
   renewMessage(locked: Locked, now: number): number {
     locked.lockedUntil = now + this.lockMs;
-    // Back to the end: the map stays in order of expiry, as for sessions [S3].
+    // Back to the end: the map stays in order of expiry [S3].
     this.locks.delete(locked.token);
     this.locks.set(locked.token, locked);
     this.port.due(locked.lockedUntil);
@@ -246,10 +251,9 @@ export class Entity {
     entry.deliveryCount++;
     const limit = this.properties.maxDeliveryCount;
     if (this.deadLetters && entry.deliveryCount >= limit) {
-      const reason = 'MaxDeliveryCountExceeded';
       const text = `Message could not be consumed after ${limit} delivery attempts.`;
-      this.bury(entry, now, [...properties, ...deadLetterProperties(reason, text)]);
-      return;
+      const added = deadLetterProperties('MaxDeliveryCountExceeded', text);
+      return this.bury(entry, now, [...properties, ...added]);
     }
     this.port.record({ kind: 'update', queue: this.path, entry, properties });
     this.giveBack(entry, now);
@@ -317,7 +321,7 @@ export class Entity {
   releaseSession(lane: Lane, holder: Holder, now: number): void {
     if (!this.sessions.isHeldBy(lane, holder)) return;
     this.endHold(lane, (locked) => this.giveBack(locked.entry, now));
-    this.afterHold(lane, now);
+    this.sessions.release(lane, now);
   }
 
   /** The lock ran out: what was in flight counts a delivery [E4]. */
@@ -326,7 +330,7 @@ export class Entity {
     if (!holder) return;
     this.endHold(lane, (locked) => this.countDelivery(locked, now));
     this.port.sessionLost(lane, holder);
-    this.afterHold(lane, now);
+    this.sessions.release(lane, now);
   }
 
   /** All messages go back before the session is offered, else a waiter would see a part. */
@@ -336,11 +340,6 @@ export class Entity {
       this.unlock(locked);
       giveBack(locked);
     }
-  }
-
-  private afterHold(lane: Lane, now: number): void {
-    this.sessions.unlock(lane);
-    this.sessions.offer(lane, now);
   }
 
   /** [SB 12.2] Deletes scheduled messages by their numbers, all or none. */

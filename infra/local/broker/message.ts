@@ -22,6 +22,10 @@ export interface ParsedMessage {
   /** The sender's annotations, encoded key, value, key, value … */
   annotations: Buffer;
   bare: Buffer;
+  /** The number a topic gave the message before it copied it to a subscription. */
+  enqueuedSequence?: number;
+  /** Where a message comes from that goes to a dead-letter queue straight away. */
+  source?: string;
 }
 
 /** One application property, its value already encoded. */

@@ -59,7 +59,7 @@ export class Sessions {
   private readonly available = new Line<Lane>();
   private readonly waiters = new Line<Waiter>();
   private goneWaiters = 0;
-  private readonly lockMs: number;
+  lockMs: number;
   private readonly port: SessionPort;
 
   constructor(lockMs: number, port: SessionPort) {
@@ -147,9 +147,10 @@ export class Sessions {
   }
 
   /** The holder has gone or lost its lock; the messages are the caller's business. */
-  unlock(lane: Lane): void {
+  release(lane: Lane, now: number): void {
     lane.holder = undefined;
     this.held.delete(lane);
+    this.offer(lane, now);
   }
 
   /** Sessions whose lock has run out. */

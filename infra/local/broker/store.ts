@@ -33,6 +33,7 @@ const schema = `
   CREATE TABLE IF NOT EXISTS session_states (
     queue TEXT NOT NULL, session_id TEXT NOT NULL, state BLOB NOT NULL,
     updated_at INTEGER NOT NULL, PRIMARY KEY (queue, session_id)) WITHOUT ROWID;
+  CREATE TABLE IF NOT EXISTS definitions (path TEXT PRIMARY KEY, text TEXT NOT NULL) WITHOUT ROWID;
 `;
 
 const statements = {
@@ -62,15 +63,27 @@ const statements = {
   clearState: 'DELETE FROM session_states WHERE queue = ? AND session_id = ?',
   statesSince: `SELECT session_id FROM session_states WHERE queue = ? AND updated_at >= ?
     ORDER BY session_id`,
+  define: `INSERT INTO definitions VALUES (?, ?)
+    ON CONFLICT (path) DO UPDATE SET text = excluded.text`,
+  undefine: 'DELETE FROM definitions WHERE path = ?',
+  definitions: 'SELECT path, text FROM definitions ORDER BY path',
+  purgeMessages: 'DELETE FROM messages WHERE queue = ?',
+  purgeSeen: 'DELETE FROM seen WHERE queue = ?',
+  purgeStates: 'DELETE FROM session_states WHERE queue = ?',
+  purgeSequence: 'DELETE FROM queues WHERE path = ?',
 } as const;
 
 type Statements = Record<keyof typeof statements, StatementSync>;
 type Stored = Record<string, null | number | bigint | string | Uint8Array>;
 
-/** A change of the entities, or of a session's state. */
+/** A change of the entities, of a session's state, or of which entities there are. */
 export type StoreChange =
   | Change
-  | { kind: 'state'; queue: string; sessionId: string; state: Buffer | null; updatedAt: number };
+  | { kind: 'state'; queue: string; sessionId: string; state: Buffer | null; updatedAt: number }
+  | { kind: 'define'; path: string; text: string }
+  | { kind: 'undefine'; path: string }
+  /** A deleted queue: nothing of it may come back when its name is used again. */
+  | { kind: 'purge'; queue: string };
 
 export class Store {
   failure: unknown;
@@ -99,6 +112,7 @@ export class Store {
     if (change.kind === 'sequence') this.sequences.set(change.queue, change.sequence);
     else {
       if (change.kind === 'update' && change.properties?.length) this.stale.add(change.entry.id);
+      if (change.kind === 'purge') this.sequences.delete(change.queue);
       this.pending.push(change);
     }
     this.planFlush();
@@ -170,6 +184,22 @@ export class Store {
           const { queue, sessionId, state, updatedAt } = change;
           this.prepared.writeState.run(queue, sessionId, state, updatedAt);
         }
+        return;
+      case 'define':
+        this.prepared.define.run(change.path, change.text);
+        return;
+      case 'undefine':
+        this.prepared.undefine.run(change.path);
+        return;
+      case 'purge':
+        this.purge(change.queue);
+    }
+  }
+
+  private purge(queue: string): void {
+    const { purgeMessages, purgeSeen, purgeStates, purgeSequence } = this.prepared;
+    for (const statement of [purgeMessages, purgeSeen, purgeStates, purgeSequence]) {
+      statement.run(queue);
     }
   }
 
@@ -208,6 +238,14 @@ export class Store {
     for (const stored of this.prepared.seenIds.iterate(queue)) {
       yield { messageId: String(stored['message_id']), expiresAt: Number(stored['expires_at']) };
     }
+  }
+
+  /** What was defined at run time, by path. */
+  definitions(): { path: string; text: string }[] {
+    this.commit();
+    return this.prepared.definitions
+      .all()
+      .map((stored) => ({ path: String(stored['path']), text: String(stored['text']) }));
   }
 
   lastId(): number {
