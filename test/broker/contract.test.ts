@@ -1,6 +1,7 @@
 // The contract on the local broker: in memory, on a clock that the claims move.
 import { virtualClock } from '../../shared/clock.ts';
 import { startBroker } from '../../infra/local/broker/broker.ts';
+import { clientClaims } from '../contract/service-bus-client.contract.ts';
 import { runContract } from '../contract/service-bus.contract.ts';
 import {
   plainClaims,
@@ -43,4 +44,4 @@ async function open(): Promise<Target> {
   };
 }
 
-runContract({ open }, [settlementClaims, timeClaims, plainClaims]);
+runContract({ open }, [settlementClaims, timeClaims, plainClaims, clientClaims]);

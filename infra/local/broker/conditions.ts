@@ -31,8 +31,8 @@ export function errorOf(thrown: unknown): AmqpError {
 }
 
 export const refusals = {
-  entityNotFound: (path: string) =>
-    new Refusal('amqp:not-found', `The messaging entity '${path}' could not be found.`),
+  entityNotFound: (uri: string) =>
+    new Refusal('amqp:not-found', `The messaging entity '${uri}' could not be found.`),
   sessionsRequired: () =>
     new Refusal(
       'amqp:not-allowed',

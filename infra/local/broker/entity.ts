@@ -10,7 +10,7 @@
 //   E2. A message becomes visible only by `publish`, which the caller makes after its commit; so
 //       what a receiver sees survives a crash.
 //   E3. A lock token settles at most once; afterwards it is refused and changes nothing [SB I5].
-//   E4. Abandon and lock expiry count a delivery, the release of a session does not [SB 10.2].
+//   E4. Abandon, deferral and lock expiry count a delivery, a session's release does not [SB 10.2].
 //   E5. The delivery that makes the count reach the maximum dead-letters the message, once.
 //   E6. Deferred messages do not expire; locked ones expire when they return [SB 12.3].
 import assert from 'node:assert';
@@ -21,7 +21,7 @@ import { DuplicateWindow } from './duplicates.ts';
 import type { EntityOptions, EntityPort, Prepared } from './entity-port.ts';
 import { Lane } from './lane.ts';
 import type { Entry, Holder, Locked } from './lane.ts';
-import { deadLetterProperties } from './message.ts';
+import { deadLetterProperties, markScheduled } from './message.ts';
 import type { ParsedMessage, Property } from './message.ts';
 import { Schedule } from './schedule.ts';
 import { Sessions } from './session.ts';
@@ -76,7 +76,8 @@ export class Entity {
       const entry = this.number(message, now);
       prepared.entries.push(entry);
       prepared.sequences.push(entry.sequence);
-      this.port.record({ kind: 'add', queue: this.path, entry, message });
+      const kept = entry.scheduledAt === null ? message : markScheduled(message);
+      this.port.record({ kind: 'add', queue: this.path, entry, message: kept });
     }
     if (prepared.entries.length > 0) this.recordSequence();
     return prepared;
@@ -228,6 +229,7 @@ export class Entity {
   defer(locked: Locked, properties: readonly Property[] = []): void {
     this.unlock(locked);
     const { entry } = locked;
+    entry.deliveryCount++;
     entry.deferred = true;
     this.putAside(entry);
     this.port.record({ kind: 'update', queue: this.path, entry, properties });

@@ -19,7 +19,8 @@ export interface ParsedMessage {
   messageId: string;
   ttlMs: number | null;
   scheduledAt: number | null;
-  /** The sender's annotations, encoded key, value, key, value … */
+  /** What the sender said in the sections that the broker writes anew: its header fields as a list,
+   *  where there are any, then its annotations, key, value, key, value … */
   annotations: Buffer;
   bare: Buffer;
   /** The number a topic gave the message before it copied it to a subscription. */
@@ -72,6 +73,13 @@ const ownAnnotations = new Set([
   'x-opt-deadletter-source',
 ]);
 
+/** A message that waits for its instant stays "scheduled" for whoever receives it afterwards, as on
+ *  the service [azure-sdk-for-js pull 19357]; a deferral outweighs it. */
+export function markScheduled(message: ParsedMessage): ParsedMessage {
+  const annotations = Buffer.concat([message.annotations, key.state, wire.encodeInt(2)]);
+  return { ...message, annotations };
+}
+
 /** Reads one encoded message. `stampId` is called when the sender set no message id [SB 5.7]. */
 export function parseMessage(bytes: Buffer, stampId: () => string): ParsedMessage {
   const parsed: ParsedMessage = {
@@ -85,11 +93,8 @@ export function parseMessage(bytes: Buffer, stampId: () => string): ParsedMessag
   const sections = wire.sectionsOf(bytes);
   let properties: number[] = [];
   for (const section of sections) {
-    if (section.code === 0x70) {
-      const ttl = wire.itemsOf(bytes, section.value)[2];
-      const ttlMs = ttl === undefined ? null : wire.decode(bytes, ttl);
-      parsed.ttlMs = typeof ttlMs === 'number' ? ttlMs : null;
-    } else if (section.code === 0x72) readAnnotations(bytes, section.value, parsed);
+    if (section.code === 0x70) readHeader(bytes, section.value, parsed);
+    else if (section.code === 0x72) readAnnotations(bytes, section.value, parsed);
     else if (section.code === 0x73) properties = wire.itemsOf(bytes, section.value);
   }
   parsed.sessionId = textAt(bytes, properties[10]);
@@ -99,6 +104,18 @@ export function parseMessage(bytes: Buffer, stampId: () => string): ParsedMessag
   const stamped = stampId();
   const bare = withMessageId(bytes.subarray(bareAt), stamped);
   return { ...parsed, messageId: stamped, bare };
+}
+
+/** Durable, priority and first-acquirer come back as sent; time-to-live and count are ours. */
+function readHeader(bytes: Buffer, at: number, parsed: ParsedMessage): void {
+  const fields = wire.itemsOf(bytes, at);
+  const ttlMs = fields[2] === undefined ? null : wire.decode(bytes, fields[2]);
+  parsed.ttlMs = typeof ttlMs === 'number' ? ttlMs : null;
+  const kept = [fields[0], fields[1], fields[3]].map((field) =>
+    field === undefined ? wire.encodeNull : bytes.subarray(field, wire.skip(bytes, field)),
+  );
+  if (kept.every((field) => field[0] === wire.encodeNull[0])) return;
+  parsed.annotations = Buffer.concat([wire.encodeList(kept), parsed.annotations]);
 }
 
 function readAnnotations(bytes: Buffer, at: number, parsed: ParsedMessage): void {
@@ -111,11 +128,12 @@ function readAnnotations(bytes: Buffer, at: number, parsed: ParsedMessage): void
       const at = wire.decode(bytes, value);
       if (typeof at === 'number') parsed.scheduledAt = at;
     }
-    if (!ownAnnotations.has(String(text))) {
+    // [AMQP 3.2.10] Keys are symbols; others are reserved.
+    if (typeof text === 'string' && !ownAnnotations.has(text)) {
       kept.push(bytes.subarray(name, wire.skip(bytes, value)));
     }
   }
-  parsed.annotations = Buffer.concat(kept);
+  parsed.annotations = Buffer.concat([parsed.annotations, ...kept]);
 }
 
 /** Message ids may be strings, numbers, uuids or binary: one text for each, distinct per kind. */
@@ -162,38 +180,40 @@ export function encodeMessage(facts: DeliveryFacts, content: Content): Buffer {
   if (facts.lockedUntil !== undefined) {
     items.push(key.lockedUntil, wire.encodeTimestamp(facts.lockedUntil));
   }
-  if (facts.state) items.push(key.state, wire.encodeInt(facts.state));
   if (facts.source !== null) items.push(key.source, wire.encodeString(facts.source));
-  const kept = keptItems(content.annotations);
+  const { header, annotations } = partsOf(content.annotations);
+  for (const [name, value] of annotations) {
+    if (!facts.state || !name.equals(key.state)) items.push(name, value);
+  }
+  if (facts.state) items.push(key.state, wire.encodeInt(facts.state));
   return Buffer.concat([
-    encodeHeader(facts),
-    wire.encodeSection(0x72, wire.encodeMap([...items, ...kept])),
+    encodeHeader(facts, header),
+    wire.encodeSection(0x72, wire.encodeMap(items)),
     content.bare,
   ]);
 }
 
-function keptItems(annotations: Buffer): Buffer[] {
-  const items: Buffer[] = [];
-  for (let at = 0; at < annotations.length;) {
-    const end = wire.skip(annotations, at);
-    items.push(annotations.subarray(at, end));
-    at = end;
+/** The two things that `ParsedMessage.annotations` holds. */
+function partsOf(bytes: Buffer): { header: Buffer[]; annotations: [Buffer, Buffer][] } {
+  const slice = (at: number): Buffer => bytes.subarray(at, wire.skip(bytes, at));
+  const hasHeader = bytes[0] === wire.listCode;
+  const annotations: [Buffer, Buffer][] = [];
+  for (let at = hasHeader ? slice(0).length : 0; at < bytes.length;) {
+    const name = slice(at);
+    const value = slice(at + name.length);
+    annotations.push([name, value]);
+    at += name.length + value.length;
   }
-  return items;
+  return { header: hasHeader ? wire.itemsOf(bytes, 0).map(slice) : [], annotations };
 }
 
 /** [SB 6.9] delivery-count = number of previous deliveries, written on every delivery. */
-function encodeHeader(facts: DeliveryFacts): Buffer {
+function encodeHeader(facts: DeliveryFacts, sent: readonly Buffer[]): Buffer {
   const nothing = wire.encodeNull;
+  const [durable = nothing, priority = nothing, firstAcquirer = nothing] = sent;
   const ttl = facts.ttlMs === null ? nothing : wire.encodeUint(Math.min(facts.ttlMs, 2 ** 32 - 1));
-  const list = wire.encodeList([
-    nothing,
-    nothing,
-    ttl,
-    nothing,
-    wire.encodeUint(facts.deliveryCount),
-  ]);
-  return wire.encodeSection(0x70, list);
+  const count = wire.encodeUint(facts.deliveryCount);
+  return wire.encodeSection(0x70, wire.encodeList([durable, priority, ttl, firstAcquirer, count]));
 }
 
 /** The bare message with application properties added or replaced [SB 7.6, 7.7]. */
@@ -213,6 +233,15 @@ export function withProperties(bare: Buffer, added: readonly Property[]): Buffer
   const replaced = wire.encodeSection(0x74, wire.encodeMap(items));
   const before = section?.start ?? sections.find((candidate) => candidate.code === 0x73)?.end ?? 0;
   return Buffer.concat([bare.subarray(0, before), replaced, bare.subarray(section?.end ?? before)]);
+}
+
+/** A message as a peek shows it that asked for no body. */
+export function withoutBody({ annotations, bare }: Content): Content {
+  const kept = wire
+    .sectionsOf(bare)
+    .filter(({ code }) => code < 0x75 || code > 0x77)
+    .map(({ start, end }) => bare.subarray(start, end));
+  return { annotations, bare: Buffer.concat(kept) };
 }
 
 /** The properties a dead-lettered message gets [SB 7.6]. */

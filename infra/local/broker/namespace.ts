@@ -117,15 +117,15 @@ export class Namespace {
   }
 
   /** [SB 3.1] Addresses are relative, case-insensitive, maybe encoded, maybe with a slash in
-   *  front. */
-  find(address: unknown): Place {
+   *  front. `host` is the name of the namespace in a refusal. */
+  find(address: unknown, host: string): Place {
     const path = pathOf(address);
     const isManagement = path.toLowerCase().endsWith(managementSuffix);
     const name = isManagement ? path.slice(0, -managementSuffix.length) : path;
     if (/\/\$transfer\b/i.test(name)) throw refusals.notSupported('transfer dead-letter queues');
     if (/\/subscriptions\//i.test(name)) throw refusals.notSupported('topics and subscriptions');
     const entity = this.entities.get(name.toLowerCase());
-    if (!entity) throw refusals.entityNotFound(name);
+    if (!entity) throw refusals.entityNotFound(`sb://${host}/${name}`);
     return { entity, isManagement };
   }
 

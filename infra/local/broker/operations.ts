@@ -5,7 +5,7 @@ import type { Entity } from './entity.ts';
 import type { Entry, Holder, Lane, Locked } from './lane.ts';
 import { applyOutcome, encodeEntry, tokenOfUuid, tokenUuid } from './link.ts';
 import type { Consumer, Outcome } from './link.ts';
-import { deadLetterProperties } from './message.ts';
+import { deadLetterProperties, withoutBody } from './message.ts';
 import type { Property } from './message.ts';
 import { messageBytesMax } from './namespace.ts';
 import type { Namespace } from './namespace.ts';
@@ -179,6 +179,7 @@ const peekMessage: Operation = (request, context) => {
   const from = numberField(request, 'from-sequence-number', 1);
   const count = Math.min(numberField(request, 'message-count', 1), peekCountMax);
   const sessionId = sessionIdOf(request);
+  const omits = field(request, 'omit-message-body') === true;
   const found =
     sessionId !== null && entity.properties.requiresSession
       ? peekSession(context, sessionId, [from, count])
@@ -188,7 +189,7 @@ const peekMessage: Operation = (request, context) => {
   for (const { entry, content } of found) {
     if (messages.length > 0 && bytes + entry.size > peekBytesMax) break;
     bytes += entry.size;
-    messages.push(encodePeeked(encodeEntry(entry, content)));
+    messages.push(encodePeeked(encodeEntry(entry, omits ? withoutBody(content) : content)));
   }
   if (messages.length === 0) return nothing;
   return done(wire.encodeString('messages'), wire.encodeList(messages));

@@ -97,6 +97,7 @@ interface ChannelFrame {
 
 export interface RheaConnection {
   socket: Socket;
+  remote: { open?: { hostname?: unknown } };
   remote_channel_map: Record<number, unknown>;
   on_detach(frame: ChannelFrame): void;
   on_end(frame: ChannelFrame): void;

@@ -248,8 +248,11 @@ export function encodeUuid(bytes: Uint8Array): Buffer {
   return Buffer.concat([Buffer.from([0x98]), bytes]);
 }
 
+/** The constructor of the lists we write. */
+export const listCode = 0xd0;
+
 export function encodeList(items: readonly Uint8Array[]): Buffer {
-  return compound(0xd0, Buffer.concat(items), items.length);
+  return compound(listCode, Buffer.concat(items), items.length);
 }
 
 /** A map of already encoded `key, value, key, value …`. */
