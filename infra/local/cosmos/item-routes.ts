@@ -8,7 +8,7 @@ import { applyOperation, type Operation, type OperationType, type Outcome } from
 import { isObject, type Json } from './json.ts';
 import { keyOfHeader } from './partition-key.ts';
 import { readParameters } from './query-compile.ts';
-import { parseQuery } from './query-parse.ts';
+import { parsedQuery } from './query-cache.ts';
 import { runQuery, type QueryRequest } from './query-run.ts';
 import { contextOf } from './query-select.ts';
 import {
@@ -176,7 +176,7 @@ function planAction(target: Target): Action {
   return {
     info: infoOf(target, {}),
     run: () => {
-      parseQuery(text);
+      parsedQuery(text);
       return { status: 200, charge: 0, text: queryPlan };
     },
   };
@@ -191,7 +191,7 @@ function queryAction(target: Target, text: string, parameters: unknown): Action 
     const query: QueryRequest = {
       storage,
       container: storage.current(container),
-      query: parseQuery(text),
+      query: parsedQuery(text),
       text,
       context,
       keyValues: values,

@@ -9,14 +9,19 @@
 
 import type { SQLInputValue } from 'node:sqlite';
 
+import { extract, isPlainPath, typeAt } from './indexes.ts';
 import type { Value } from './json.ts';
 import type { Context } from './query-compile.ts';
 import { propertyPath, type Expression, type Query } from './query-tree.ts';
-import { extract, isPlainPath, typeAt, type Container } from './storage.ts';
+import type { Container } from './storage.ts';
 
 export interface Condition {
   sql: string;
   values: SQLInputValue[];
+  /** Says something of the id, and of nothing else. */
+  isOfId?: boolean;
+  /** True exactly where the expression is; else it may hold for more items. */
+  isExact?: boolean;
 }
 
 export interface Pushdown {
@@ -27,6 +32,10 @@ export interface Pushdown {
   order: OrderTerm[] | undefined;
   /** Properties that WHERE sets equal to a value, as SQL. */
   equalities: { path: string[]; condition: Condition }[];
+  /** Properties that WHERE compares in SQL, those with one value first. */
+  compared: string[][];
+  /** The conditions are WHERE, no less. */
+  isExact: boolean;
 }
 
 export interface OrderTerm {
@@ -87,7 +96,9 @@ function compareTo(sql: string, operator: string, value: Value): Condition | und
   if (value === null && operator === '=') return both(`${sql} IS NULL`);
   if (typeof value === 'boolean' && operator === '=') return both(`${sql}=?`, value ? 1 : 0);
   if (typeof value === 'string' && isPlainText(value)) {
-    if (operator === '=') return both(`${sql}=?`, value);
+    // SQLite reads an array or object as its JSON text.
+    const isExact = !/^[[{]/.test(value);
+    if (operator === '=') return { ...both(`${sql}=?`, value), isExact };
     // Every number sorts before every text in SQLite: keep to the texts.
     return operator.startsWith('<')
       ? both(`${sql}>='' AND ${sql}${operator}?`, value)
@@ -226,7 +237,7 @@ function conditionOf(expression: Expression, reading: Reading): Condition | unde
       if (!found) return undefined;
       const { path, operator, value } = found;
       if (operator === '=' && isKeyPath(path, reading) && isScalar(value)) {
-        return both('pk=?', JSON.stringify([value]));
+        return { ...both('pk=?', JSON.stringify([value])), isExact: true };
       }
       const sql = column(path, reading.isScoped);
       return sql === undefined ? undefined : compareTo(sql, operator, value);
@@ -278,6 +289,15 @@ function pin(expression: Expression, reading: Reading): void {
   if (expression.name === 'IS_STRING' || expression.name === 'STARTSWITH') set(path, 'text');
 }
 
+/** The one property that a conjunct is about, of those `conditionOf` can turn into SQL. */
+function comparedPath(part: Expression, reading: Reading): string[] | undefined {
+  if (part.kind === 'between' || part.kind === 'in') return pathOf(part.operand, reading);
+  if (part.kind !== 'call') return comparisonOf(part, reading)?.path;
+  const [first, second] = part.list;
+  const operand = part.name === 'ARRAY_CONTAINS' ? second : first;
+  return operand && pathOf(operand, reading);
+}
+
 function orderOf(query: Query, reading: Reading): OrderTerm[] | undefined {
   const terms = query.order?.map(({ by, isDescending }): OrderTerm | undefined => {
     const path = pathOf(by, reading);
@@ -311,14 +331,24 @@ export function pushdown(
     }
   }
   reading.isScoped = hasKey || pk !== undefined;
-  const conditions = parts
-    .map((part) => conditionOf(part, reading))
-    .filter((condition) => condition !== undefined);
+  const conditions: Condition[] = [];
+  const compared: string[][] = [];
+  for (const part of parts) {
+    const condition = conditionOf(part, reading);
+    const path = condition && comparedPath(part, reading);
+    if (condition)
+      conditions.push({ ...condition, isOfId: path?.length === 1 && path[0] === 'id' });
+    if (path) compared.push(path);
+  }
   const equalities = parts.flatMap((part) => {
     const found = comparisonOf(part, reading);
     const isUseful = found?.operator === '=' && scalarType(found.value) !== undefined;
     const condition = isUseful ? conditionOf(part, reading) : undefined;
     return found && condition ? [{ path: found.path, condition }] : [];
   });
-  return { conditions, pk, order: orderOf(query, reading), equalities };
+  const exact = equalities.map(({ path }) => path);
+  const order = orderOf(query, reading);
+  const isExact =
+    conditions.length === parts.length && conditions.every((condition) => condition.isExact);
+  return { conditions, pk, order, equalities, isExact, compared: [...exact, ...compared] };
 }

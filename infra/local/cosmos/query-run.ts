@@ -178,9 +178,14 @@ class Run {
     const isText = isValue || query.select.kind === 'all';
     const alias = this.#root.isWhole ? this.#root.name : undefined;
     const options = { ...this.#request, alias, resume, isWhole, isText };
-    const { text: sql, values, isOrdered, isByNumber } = statementFor(options);
+    const { text: sql, values, isOrdered, isByNumber, count } = statementFor(options);
     this.#isOrdered = isOrdered;
     this.#isByNumber = isByNumber;
+    if (count && !isValueNeeded({ ...query, where: undefined }, this.#root.name)) {
+      const [found] = storage.iterate(count.sql, count.values);
+      yield* this.#copies(Number(found?.['n']));
+      return;
+    }
     const { bodyOf } = container.statements;
     const order = this.#selection.order ?? [];
     for (const entry of storage.iterate(sql, values)) {
@@ -198,6 +203,13 @@ class Run {
         }
       }
     }
+  }
+
+  // No part of the query looks into an item: their number is all there is to know.
+  *#copies(count: number): Generator<Found> {
+    const [scope = { names: {} }] = this.#root.bind({});
+    const one: Found = { scope, pk: '', id: '', number: 0, body: '', keys: [], within: 0 };
+    for (let at = 0; at < count; at++) yield one;
   }
 
   #compare(one: Found, other: Omit<Found, 'scope' | 'body'>): number {
@@ -226,12 +238,23 @@ class Run {
     if (start.done) return;
     if (!this.#isOrdered) {
       const all = isLater(start.value) ? [start.value] : [];
-      for (const one of found) if (isLater(one)) all.push(one);
+      const most = this.#readAhead();
+      for (const one of found) {
+        if (isLater(one)) all.push(one);
+        // Memory follows the page, not the container.
+        if (all.length >= 2 * most) all.sort((a, b) => this.#compare(a, b)).splice(most);
+      }
       yield* all.sort((one, other) => this.#compare(one, other));
       return;
     }
     if (isLater(start.value)) yield start.value;
     for (const one of found) if (isLater(one)) yield one;
+  }
+
+  /** Items beyond a page are needed only to know that there are some. */
+  #readAhead(): number {
+    const { countMax } = this.#request;
+    return Math.max(countMax + (this.#from ? 0 : this.#selection.offset) + 1, 1000);
   }
 
   #stream(): Page {

@@ -119,12 +119,16 @@ export function compareKeys(
 }
 
 /** Drops repeated values. */
-export function distinctValues(values: readonly Json[]): Json[] {
+export function distinctValues(values: Iterable<Json>): Json[] {
   const seen = new Set<string>();
-  return values.filter((value) => {
+  const kept: Json[] = [];
+  for (const value of values) {
     const text = canonical(value);
-    return seen.has(text) ? false : seen.add(text);
-  });
+    if (seen.has(text)) continue;
+    seen.add(text);
+    kept.push(value);
+  }
+  return kept;
 }
 
 // Objects are equal whatever the order of their members.
@@ -136,22 +140,30 @@ function canonical(value: Json): string {
   );
 }
 
-/** Everything after the filter, for inputs that are all at hand. */
-export function finish(query: Query, selection: Selection, scopes: Iterable<Scope>): Json[] {
-  let results: Scope[];
-  if (selection.grouping) {
-    const grouping = new Grouping(selection.grouping, { names: {} });
-    for (const scope of scopes) grouping.add(scope);
-    results = grouping.results();
-  } else results = [...scopes];
-  const { order } = selection;
-  if (order && !selection.grouping) {
-    const keyed = results.map((scope) => ({ scope, keys: order.map(({ by }) => by(scope)) }));
+// Without an order each scope is let go once it is projected: results may be few where inputs are
+// many.
+function* valuesOf(selection: Selection, scopes: Iterable<Scope>): Generator<Json> {
+  const { order, grouping, project } = selection;
+  let results: Iterable<Scope> = scopes;
+  if (grouping) {
+    const groups = new Grouping(grouping, { names: {} });
+    for (const scope of scopes) groups.add(scope);
+    results = groups.results();
+  } else if (order) {
+    const keyed = [...scopes].map((scope) => ({ scope, keys: order.map(({ by }) => by(scope)) }));
     keyed.sort((one, other) => compareKeys(one.keys, other.keys, order));
     results = keyed.map(({ scope }) => scope);
   }
-  const values = results.map(selection.project).filter((value) => value !== undefined);
-  const kept = query.isDistinct ? distinctValues(values) : values;
+  for (const scope of results) {
+    const value = project(scope);
+    if (value !== undefined) yield value;
+  }
+}
+
+/** Everything after the filter, for inputs that are all at hand. */
+export function finish(query: Query, selection: Selection, scopes: Iterable<Scope>): Json[] {
+  const values = valuesOf(selection, scopes);
+  const kept = query.isDistinct ? distinctValues(values) : [...values];
   const most = Math.min(selection.top ?? Infinity, selection.limit ?? Infinity);
   return kept.slice(selection.offset, selection.offset + most);
 }

@@ -11,8 +11,9 @@ import type { SQLInputValue } from 'node:sqlite';
 import type { Json } from './json.ts';
 import type { Context } from './query-compile.ts';
 import { pushdown, type Condition, type OrderTerm, type Pushdown } from './query-pushdown.ts';
+import { isIndexed, isPlainPath } from './indexes.ts';
 import type { Query } from './query-tree.ts';
-import { indexesOf, type Container, type Storage } from './storage.ts';
+import type { Container, Storage } from './storage.ts';
 
 /** The last item of a page, as far as the SQL is concerned. */
 export interface Resume {
@@ -45,6 +46,8 @@ export interface Statement {
   isOrdered: boolean;
   /** Whether equals go by number instead of partition key and id. */
   isByNumber: boolean;
+  /** Gives the number of items where SQL alone decides which. */
+  count: Condition | undefined;
 }
 
 /** More entries than this make an index no better than another one. */
@@ -64,7 +67,7 @@ function keyCondition({ keyValues, container }: StatementRequest): Condition | u
  */
 function indexFor(request: StatementRequest, plan: Pushdown): string | undefined {
   const { container, storage } = request;
-  const single = indexesOf(container.policy).filter((index) => !index.isComposite);
+  const single = container.indexes.filter((index) => !index.isComposite);
   const candidates = plan.equalities.flatMap(({ path, condition }) => {
     const name = JSON.stringify(path);
     const index = single.find(({ parts }) => JSON.stringify(parts[0]?.path) === name);
@@ -102,18 +105,89 @@ function resumeAt({ resume }: StatementRequest, isByNumber: boolean): Condition[
   return [{ sql: '(pk,id)>=(?,?)', values: [resume.pk, resume.id ?? ''] }];
 }
 
+/** Small enough for the event loop: about 5 ms at most. */
+const fewItems = 256;
+const fewBytes = 1024 * 1024;
+
+/** Whether a query of one partition has few and small items to look at, by the range of its ids. */
+export function isFewItems(
+  request: Pick<StatementRequest, 'storage' | 'container' | 'query' | 'context' | 'keyValues'>,
+): boolean {
+  const { storage, container, query, context, keyValues } = request;
+  const { from } = query;
+  const alias = from?.one?.kind === 'variable' ? from.name : undefined;
+  const plan =
+    alias === undefined ? undefined : pushdown(query, alias, { container, context, hasKey: true });
+  const conditions = [
+    { sql: 'pk=?', values: [JSON.stringify(keyValues)] },
+    ...(plan?.conditions.filter(({ isOfId }) => isOfId) ?? []),
+  ];
+  const where = conditions.map(({ sql }) => `(${sql})`).join(' AND ');
+  const looked = `SELECT octet_length(body) AS bytes FROM items_${container.number}
+    WHERE ${where} LIMIT ${fewItems + 1}`;
+  const values = conditions.flatMap((condition) => condition.values);
+  const sums = `SELECT count(*) AS n, sum(bytes) AS bytes FROM (${looked})`;
+  const [found] = storage.iterate(sums, values);
+  return Number(found?.['n']) <= fewItems && Number(found?.['bytes']) <= fewBytes;
+}
+
+/** A container with as many items is worth an index for what is asked of it. */
+const manyItems = 2000;
+
+/** A path that WHERE compares, that the policy includes and that has no index. */
+function unindexedPath(request: StatementRequest, plan: Pushdown): string[] | undefined {
+  const { indexes, policy, paths } = request.container;
+  const known = new Set(paths.map((path) => JSON.stringify(path)));
+  return plan.compared.find((path) => {
+    if (isIndexed(indexes, path) || !isPlainPath(path)) return false;
+    if (path[0] === 'id' || path[0] === '_ts' || known.has(JSON.stringify(path))) return false;
+    let at = policy.paths;
+    for (const name of path) at = at.at(name);
+    return at.self;
+  });
+}
+
+const nothing: Pushdown = {
+  conditions: [],
+  pk: undefined,
+  order: undefined,
+  equalities: [],
+  compared: [],
+  isExact: false,
+};
+
+// Expired items are few and have an index; asking every item whether it is one would read them all.
+function countOf(container: Container, conditions: readonly Condition[], nowMs: number): Condition {
+  const items = `items_${container.number}`;
+  const where = conditions.map(({ sql }) => `AND (${sql})`).join(' ');
+  const values = conditions.flatMap((condition) => condition.values);
+  const expired = `${items} INDEXED BY ${items}_expires WHERE expires<=?`;
+  return {
+    sql: `SELECT (SELECT count(*) FROM ${items} WHERE true ${where}) -
+      (SELECT count(*) FROM ${expired} ${where}) AS n`,
+    values: [...values, Math.floor(nowMs / 1000), ...values],
+  };
+}
+
 /** Writes the statement of a query. */
 export function statementFor(request: StatementRequest): Statement {
   const { container, query, context, nowMs, alias, resume, isWhole } = request;
   const hasKey = request.keyValues?.length === container.paths.length;
   const plan: Pushdown =
-    alias === undefined
-      ? { conditions: [], pk: undefined, order: undefined, equalities: [] }
-      : pushdown(query, alias, { container, context, hasKey });
+    alias === undefined ? nothing : pushdown(query, alias, { container, context, hasKey });
   const isSpanning = !request.keyValues && plan.pk === undefined;
   const index = isSpanning && !query.order && !isWhole ? indexFor(request, plan) : undefined;
+  const path = isSpanning && index === undefined ? unindexedPath(request, plan) : undefined;
+  if (path && request.storage.countUpTo(container, manyItems) === manyItems) {
+    const { database, id } = container;
+    request.storage.unindexed = { database, container: id, path };
+  }
   const isByNumber = resume?.pk === undefined ? index !== undefined : resume.number !== undefined;
   const key = keyCondition(request);
+  const count =
+    isWhole && plan.isExact
+      ? countOf(container, [...(key ? [key] : []), ...plan.conditions], nowMs)
+      : undefined;
   const live = { sql: 'expires IS NULL OR expires>?', values: [Math.floor(nowMs / 1000)] };
   const conditions = [...(key ? [key] : []), ...plan.conditions, live];
   if (!query.order) conditions.push(...resumeAt(request, isByNumber));
@@ -135,5 +209,6 @@ export function statementFor(request: StatementRequest): Statement {
     values: conditions.flatMap(({ values }) => values),
     isOrdered,
     isByNumber,
+    count,
   };
 }

@@ -23,6 +23,8 @@ export interface Reply {
   charge: number;
   /** JSON text. */
   text?: string;
+  /** The same as bytes, in place of `text`. */
+  bytes?: Uint8Array;
   etag?: string;
   /** Headers beyond those every answer has, as name, value, name, value … */
   headers?: readonly string[];

@@ -19,10 +19,13 @@ import { minimumCharge } from './charge.ts';
 import { badRequest, codeWord, CosmosError, tooLarge } from './errors.ts';
 import { CosmosFault, type CosmosIntercept, type CosmosRequestInfo } from './intercept.ts';
 import { purgeExpired } from './items.ts';
-import { segmentsOf, type Reply, type Request } from './request.ts';
+import { placementOf } from './placement.ts';
+import { Replicas } from './replicas.ts';
+import { segmentsOf, type Action, type Reply, type Request } from './request.ts';
 import { resolveAction } from './routes.ts';
 import { Storage } from './storage.ts';
 import { Throttle } from './throttle.ts';
+import { Turns } from './turns.ts';
 
 export { CosmosFault, type CosmosIntercept, type CosmosRequestInfo } from './intercept.ts';
 
@@ -62,6 +65,8 @@ const keepAliveMs = 120_000;
 
 interface Running {
   storage: Storage;
+  replicas: Replicas;
+  turns: Turns;
   clock: Clock;
   key: KeyObject | undefined;
   intercept: CosmosIntercept | undefined;
@@ -148,6 +153,20 @@ function errorReply(error: unknown): Reply {
   return { status: error.status, charge: minimumCharge, headers, text };
 }
 
+function runWhere(running: Running, request: Request, action: Action): Promise<Reply> | Reply {
+  const { storage, replicas, turns } = running;
+  const placement = placementOf(storage, request);
+  if (placement === 'replica') return replicas.read(request);
+  if (placement === 'alone') return replicas.write(request);
+  const isQuick = request.segments.length > 5 || !isReading(action);
+  const turn = isQuick ? undefined : turns.next();
+  return turn ? turn.then(() => action.run()) : action.run();
+}
+
+/** Whether it may take milliseconds: queries and feeds, not operations on one item. */
+const isReading = ({ info }: Action): boolean =>
+  info.container !== undefined && (info.kind === 'query' || info.kind === 'other');
+
 async function runAction(running: Running, request: Request): Promise<[Reply, CosmosRequestInfo]> {
   const { storage, intercept, throttle } = running;
   const action = resolveAction(storage, request);
@@ -156,7 +175,7 @@ async function runAction(running: Running, request: Request): Promise<[Reply, Co
   try {
     if (intercept?.before) await intercept.before(info);
     throttle.admit(info, storage, request.nowMs);
-    reply = await action.run();
+    reply = await runWhere(running, request, action);
   } catch (error) {
     if (error instanceof CosmosFault && error.isReset) throw error;
     reply = errorReply(error);
@@ -179,8 +198,8 @@ interface Answer {
 
 function send(outgoing: ServerResponse, { reply, info }: Answer, storage: Storage): void {
   const lsn = String(storage.lsn);
-  const isEmpty = reply.text === undefined || reply.status === 304 || reply.status === 204;
-  const text = isEmpty ? '' : (reply.text ?? '');
+  const isEmpty = reply.status === 304 || reply.status === 204;
+  const text = isEmpty ? '' : (reply.bytes ?? reply.text ?? '');
   const headers = [
     'content-type',
     'application/json',
@@ -208,7 +227,10 @@ function send(outgoing: ServerResponse, { reply, info }: Answer, storage: Storag
     if (rid !== undefined) headers.push('x-ms-content-path', rid);
   }
   if (reply.status !== 304 && reply.status !== 204) {
-    headers.push('content-length', String(Buffer.byteLength(text)));
+    headers.push(
+      'content-length',
+      String(typeof text === 'string' ? Buffer.byteLength(text) : text.length),
+    );
   }
   outgoing.writeHead(reply.status, headers);
   outgoing.end(text);
@@ -299,6 +321,8 @@ export async function startCosmos(options: CosmosOptions): Promise<CosmosServer>
   const storage = new Storage(file);
   const running: Running = {
     storage,
+    replicas: new Replicas(storage),
+    turns: new Turns(),
     clock,
     key: key === undefined ? undefined : createSecretKey(key, 'base64'),
     intercept,
@@ -326,6 +350,7 @@ export async function startCosmos(options: CosmosOptions): Promise<CosmosServer>
   const close = async (): Promise<void> => {
     timer.cancel();
     await Promise.all([closeServer(server), closeServer(sixth)]);
+    await running.replicas.close();
     storage.close();
   };
   return {

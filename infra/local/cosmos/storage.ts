@@ -1,7 +1,8 @@
 // The SQLite file: which databases, containers and items exist.
 //
 // Owns:    the schema, the prepared statements, the write order (lsn), group commit.
-// Leaves:  what a write means to items.ts, the shape of definitions to account.ts.
+// Leaves:  what a write means to items.ts, the shape of definitions to account.ts, indexes by path
+//          to indexes.ts, threads to replicas.ts.
 //
 // Invariants:
 //   1. One SQLite table per container, keyed by the number an item has for life, so that a write
@@ -12,15 +13,21 @@
 //   3. Writes of one event-loop turn share one transaction and are answered after its commit; each
 //      has its own savepoint, so one that throws leaves nothing behind and spoils no other.
 //   4. Nothing outside `write` changes an item, and nothing in there awaits: a reader, who runs
-//      between transactions on the same connection, never sees half of one.
+//      between transactions on the same connection, never sees half of one. Another connection
+//      reads a snapshot (WAL).
+//   5. One process writes a file: the lock beside it is held until the process ends, whatever ends
+//      it. Within the process a replica writes only while `hold` keeps the others waiting.
 
 import assert from 'node:assert/strict';
 import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlite';
 
 import { CosmosError, ownerNotFound } from './errors.ts';
+import { openContainer, type Container } from './container.ts';
+import { createIndexes, createLearned } from './indexes.ts';
+import type { IndexingPolicy } from './indexing-policy.ts';
 import type { JsonObject } from './json.ts';
-import { readPolicy, type CompositePath, type IndexingPolicy } from './indexing-policy.ts';
-import { splitPath } from './json.ts';
+
+export type { Container } from './container.ts';
 
 export interface StoredItem {
   lsn: number;
@@ -34,63 +41,9 @@ export interface StoredItem {
   body: string;
 }
 
-export interface Container {
-  number: number;
-  database: string;
-  id: string;
-  rid: string;
-  self: string;
-  definition: JsonObject;
-  paths: string[][];
-  policy: IndexingPolicy;
-  uniqueKeys: string[][][];
-  /** Azure's defaultTtl: undefined = off, -1 = on without expiry, else seconds. */
-  defaultTtl: number | undefined;
-  throughput: number | undefined;
-  statements: Statements;
-}
-
-export interface Statements {
-  get: StatementSync;
-  insert: StatementSync;
-  update: StatementSync;
-  remove: StatementSync;
-  purge: StatementSync;
-  bodyOf: StatementSync;
-  uniqueGet: StatementSync;
-  uniquePut: StatementSync;
-  uniqueRemove: StatementSync;
-}
-
 const lsnBlock = 10_000;
 /** A batch has at most 100 operations, each one place in the write order. */
 const lsnsPerWriteMax = 100;
-
-/** The SQL that reads a path of an item; index and query must use the very same text. */
-export const extract = (path: readonly string[]): string =>
-  `json_extract(body,'$${path.map((name) => `."${name}"`).join('')}')`;
-
-/** The SQL that reads the type of the value at a path; NULL when there is none. */
-export const typeAt = (path: readonly string[]): string => extract(path).replace('extract', 'type');
-
-/** Paths that may stand in SQL text; others are evaluated in JavaScript only. */
-export const isPlainPath = (path: readonly string[]): boolean =>
-  path.every((name) => /^[A-Za-z0-9_-]{1,128}$/.test(name));
-
-export interface PathIndex {
-  /** The index is called `items_<container>_<suffix>`. */
-  suffix: string;
-  parts: CompositePath[];
-  isComposite: boolean;
-}
-
-/** The SQLite indexes that stand for a policy: its composites, then its named paths. */
-export function indexesOf(policy: IndexingPolicy): PathIndex[] {
-  const single = policy.named.map((path): CompositePath[] => [{ path, isDescending: false }]);
-  return [...policy.composites, ...single]
-    .filter((parts) => parts.every((part) => isPlainPath(part.path)))
-    .map((parts, at) => ({ suffix: `path_${at}`, parts, isComposite: parts.length > 1 }));
-}
 
 interface PendingWrite {
   apply(): unknown;
@@ -98,12 +51,59 @@ interface PendingWrite {
   failed(error: unknown): void;
 }
 
+export interface StorageOptions {
+  /** Another connection of the process that owns the file. */
+  isReplica?: boolean;
+  /** Where the file may grow no further: SQLite pages of 4 KB. */
+  pagesMax?: number;
+}
+
+/** Work of one turn of the event loop; what is left waits for the next one. */
+const flushMs = 8;
+/** One writer only: SQLite's own lock on an empty file, gone with the process. */
+const lockName = (file: string): string => `${file}-lock`;
+const memory = ':memory:';
+const commitsPerLook = 16;
+const textsMax = 128;
+
+function lockFile(file: string): DatabaseSync {
+  const lock = new DatabaseSync(lockName(file));
+  try {
+    lock.exec('PRAGMA locking_mode=EXCLUSIVE; BEGIN EXCLUSIVE');
+    return lock;
+  } catch (error) {
+    lock.close();
+    throw new CosmosError(503, `${file} is in use by another server: ${String(error)}`);
+  }
+}
+
+const schema = `
+  CREATE TABLE IF NOT EXISTS meta(name TEXT PRIMARY KEY, value INTEGER) WITHOUT ROWID;
+  CREATE TABLE IF NOT EXISTS databases(
+    number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT UNIQUE, body TEXT);
+  CREATE TABLE IF NOT EXISTS containers(number INTEGER PRIMARY KEY AUTOINCREMENT,
+    database TEXT, id TEXT, body TEXT, throughput REAL, UNIQUE(database,id));`;
+
 export class Storage {
   readonly sql: DatabaseSync;
+  /** Where other connections find the same items; undefined in memory. */
+  readonly file: string | undefined;
+  readonly #lock: DatabaseSync | undefined;
+  readonly #isReplica: boolean;
   #lsn: number;
   #lsnReserved: number;
   #pending: PendingWrite[] = [];
+  #isFlushing = false;
+  #holds = 0;
   #containers = new Map<string, Container>();
+  /** Rises with every change of a definition. */
+  version = 0;
+  /** What the last query filtered by without an index. */
+  unindexed: { database: string; container: string; path: string[] } | undefined;
+  /** Told now and then how many pages the WAL holds. */
+  onGrowth: ((pages: number) => void) | undefined;
+  readonly #texts = new Map<string, StatementSync>();
+  #commits = 0;
   readonly #begin: StatementSync;
   readonly #commit: StatementSync;
   readonly #rollback: StatementSync;
@@ -111,17 +111,19 @@ export class Storage {
   readonly #release: StatementSync;
   readonly #undo: StatementSync;
   readonly #reserve: StatementSync;
+  readonly #walPages: StatementSync;
 
-  constructor(file: string) {
+  constructor(file: string, options: StorageOptions = {}) {
+    this.#isReplica = options.isReplica ?? false;
+    this.file = file === memory ? undefined : file;
+    this.#lock = this.file === undefined || this.#isReplica ? undefined : lockFile(file);
     this.sql = new DatabaseSync(file);
+    // Checkpoints are made by a replica, off this thread [replicas.ts].
     this.sql.exec(`PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA temp_store=MEMORY;
-      PRAGMA cache_size=-65536; PRAGMA mmap_size=268435456; PRAGMA busy_timeout=2000;
-      PRAGMA locking_mode=EXCLUSIVE; PRAGMA wal_autocheckpoint=4000;
-      CREATE TABLE IF NOT EXISTS meta(name TEXT PRIMARY KEY, value INTEGER) WITHOUT ROWID;
-      CREATE TABLE IF NOT EXISTS databases(
-        number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT UNIQUE, body TEXT);
-      CREATE TABLE IF NOT EXISTS containers(number INTEGER PRIMARY KEY AUTOINCREMENT,
-        database TEXT, id TEXT, body TEXT, throughput REAL, UNIQUE(database,id));`);
+      PRAGMA cache_size=${this.#isReplica ? -16384 : -65536}; PRAGMA busy_timeout=2000;
+      PRAGMA wal_autocheckpoint=0;`);
+    if (options.pagesMax !== undefined) this.sql.exec(`PRAGMA max_page_count=${options.pagesMax}`);
+    if (!this.#isReplica) this.sql.exec(schema + createLearned);
     const prepare = (text: string): StatementSync => this.sql.prepare(text);
     this.#begin = prepare('BEGIN IMMEDIATE');
     this.#commit = prepare('COMMIT');
@@ -131,6 +133,7 @@ export class Storage {
     this.#undo = prepare('ROLLBACK TO one');
     this.#reserve = prepare(`INSERT INTO meta VALUES('lsn',?)
       ON CONFLICT(name) DO UPDATE SET value=excluded.value`);
+    this.#walPages = prepare('PRAGMA wal_checkpoint(NOOP)');
     const reserved = prepare(`SELECT value FROM meta WHERE name='lsn'`).get()?.['value'];
     this.#lsn = this.#lsnReserved = typeof reserved === 'number' ? reserved : 0;
   }
@@ -146,8 +149,15 @@ export class Storage {
     return ++this.#lsn;
   }
 
+  /** A replica learns how far its owner is, and forgets definitions that changed since. */
+  follow(lsn: number, version: number): void {
+    this.#lsn = lsn;
+    if (this.version !== version) this.#containers.clear();
+    this.version = version;
+  }
+
   #reserveLsns(writes: number): void {
-    if (this.#lsn + writes * lsnsPerWriteMax <= this.#lsnReserved) return;
+    if (this.#isReplica || this.#lsn + writes * lsnsPerWriteMax <= this.#lsnReserved) return;
     this.#lsnReserved = this.#lsn + writes * lsnsPerWriteMax + lsnBlock;
     this.#reserve.run(this.#lsnReserved);
   }
@@ -157,30 +167,67 @@ export class Storage {
     return new Promise<T>((resolve, reject) => {
       const done = (value: unknown): void => resolve(value as T);
       this.#pending.push({ apply, done, failed: reject });
-      if (this.#pending.length === 1) setImmediate(() => this.flush());
+      this.#flushSoon();
     });
+  }
+
+  #flushSoon(): void {
+    if (this.#isFlushing || this.#holds > 0 || this.#pending.length === 0) return;
+    this.#isFlushing = true;
+    setImmediate(() => {
+      this.#isFlushing = false;
+      if (this.#holds > 0) return;
+      this.#commitSome(performance.now() + flushMs);
+      this.#flushSoon();
+    });
+  }
+
+  /** Keeps all writes waiting while a job changes the file through another connection. */
+  async hold<T>(job: () => Promise<T>): Promise<T> {
+    this.#holds++;
+    try {
+      return await job();
+    } finally {
+      this.#holds--;
+      this.#flushSoon();
+    }
   }
 
   /** Commits what is pending, at once. */
   flush(): void {
-    const writes = this.#pending;
-    if (writes.length === 0) return;
-    this.#pending = [];
+    while (this.#pending.length > 0) this.#commitSome(Infinity);
+  }
+
+  /** One transaction of what is pending, as much as fits the time, at least one write. */
+  #commitSome(untilMs: number): void {
+    const writes: PendingWrite[] = [];
     const reservedBefore = this.#lsnReserved;
     const settled: (() => void)[] = [];
     try {
       this.#begin.run();
-      this.#reserveLsns(writes.length);
-      for (const write of writes) settled.push(this.#applyOne(write));
+      this.#reserveLsns(this.#pending.length);
+      for (const write of this.#pending) {
+        writes.push(write);
+        settled.push(this.#applyOne(write));
+        if (performance.now() >= untilMs) break;
+      }
       this.#commit.run();
     } catch (error) {
       this.#lsnReserved = Math.min(reservedBefore, this.#lsn);
       if (this.sql.isTransaction) this.#rollback.run();
       const reason = `The write could not be committed: ${String(error)}`;
+      if (writes.length === 0) writes.push(...this.#pending);
+      this.#pending.splice(0, writes.length);
       for (const write of writes) write.failed(new CosmosError(503, reason));
       return;
     }
+    this.#pending.splice(0, writes.length);
     for (const settle of settled) settle();
+    if (++this.#commits % commitsPerLook === 0) this.#lookAtWal();
+  }
+
+  #lookAtWal(): void {
+    if (this.onGrowth) this.onGrowth(Number(this.#walPages.get()?.['log']));
   }
 
   #applyOne(write: PendingWrite): () => void {
@@ -203,7 +250,7 @@ export class Storage {
     return found === undefined ? undefined : (found as unknown as StoredItem);
   }
 
-  /** The containers opened so far, by `database/id`. */
+  /** The containers opened so far. */
   openContainers(): Iterable<Container> {
     return this.#containers.values();
   }
@@ -217,7 +264,8 @@ export class Storage {
       .get(database, id);
     if (!found) return undefined;
     const definition = JSON.parse(String(found['body'])) as JsonObject;
-    const container = this.#openContainer(Number(found['number']), database, definition);
+    const number = Number(found['number']);
+    const container = openContainer(this.sql, { number, database, definition });
     container.throughput = found['throughput'] === null ? undefined : Number(found['throughput']);
     this.#containers.set(name, container);
     return container;
@@ -233,31 +281,13 @@ export class Storage {
   /** Forgets what was read of a container whose definition changed. */
   forget(database: string, id: string): void {
     this.#containers.delete(`${database}/${id}`);
+    this.version++;
   }
 
-  #openContainer(number: number, database: string, definition: JsonObject): Container {
-    const read = readContainer(definition);
-    const items = `items_${number}`;
-    const unique = `unique_${number}`;
-    const prepare = (text: string): StatementSync => this.sql.prepare(text);
-    const columns = 'lsn,pk,id,etag,expires,number,ts,body';
-    return {
-      ...read,
-      number,
-      database,
-      statements: {
-        get: prepare(`SELECT lsn,pk,id,etag,expires,number,body FROM ${items}
-          WHERE pk=? AND id=?`),
-        insert: prepare(`INSERT INTO ${items}(${columns}) VALUES(?,?,?,?,?,?,?,?)`),
-        update: prepare(`UPDATE ${items} SET lsn=?,etag=?,expires=?,ts=?,body=? WHERE number=?`),
-        remove: prepare(`DELETE FROM ${items} WHERE number=?`),
-        purge: prepare(`SELECT number,pk,id FROM ${items} WHERE expires<=? LIMIT ?`),
-        bodyOf: prepare(`SELECT body FROM ${items} WHERE number=?`),
-        uniqueGet: prepare(`SELECT id FROM ${unique} WHERE pk=? AND value=?`),
-        uniquePut: prepare(`INSERT INTO ${unique}(pk,value,id) VALUES(?,?,?)`),
-        uniqueRemove: prepare(`DELETE FROM ${unique} WHERE pk=? AND id=?`),
-      },
-    };
+  /** Forgets all definitions: another connection may have changed some. */
+  forgetAll(): void {
+    this.#containers.clear();
+    this.version++;
   }
 
   /** Creates what holds the items of a container; part of the write that creates it. */
@@ -272,62 +302,48 @@ export class Storage {
       CREATE TABLE unique_${number}(pk TEXT, value TEXT, id TEXT, PRIMARY KEY(pk,value))
         WITHOUT ROWID;
       CREATE INDEX unique_${number}_id ON unique_${number}(pk,id);`);
-    this.createIndexes(number, policy);
+    createIndexes(this.sql, number, policy);
   }
 
-  /** Makes the expression indexes of a policy, in place of those of the policy before. */
+  /** Makes the indexes of a policy, in place of those of the policy before. */
   createIndexes(number: number, policy: IndexingPolicy): void {
-    const items = `items_${number}`;
-    const before = this.sql
-      .prepare(`SELECT name FROM sqlite_master WHERE type='index' AND name GLOB ?`)
-      .all(`${items}_path_*`);
-    for (const index of before) this.sql.exec(`DROP INDEX "${String(index['name'])}"`);
-    for (const { suffix, parts, isComposite } of indexesOf(policy)) {
-      const keys = parts.map((part) => extract(part.path) + (part.isDescending ? ' DESC' : ''));
-      // Items without the leading properties cannot be asked for by them: leave them out.
-      const leading = isComposite ? parts.slice(0, -1) : parts;
-      const filter = leading.map((part) => `${extract(part.path)} IS NOT NULL`).join(' AND ');
-      // Under one value a single-path index goes by creation: pages resume there without sorting.
-      if (!isComposite) keys.push('number');
-      this.sql.exec(
-        `CREATE INDEX ${items}_${suffix} ON ${items}(${keys.join(',')}) WHERE ${filter}`,
-      );
-    }
+    createIndexes(this.sql, number, policy);
   }
 
   dropItems(number: number): void {
-    this.sql.exec(`DROP TABLE items_${number}; DROP TABLE unique_${number};`);
+    this.sql.exec(`DROP TABLE items_${number}; DROP TABLE unique_${number};
+      DELETE FROM learned WHERE container=${number}`);
   }
 
-  /** Runs a read whose SQL depends on the query; the statement lives as long as the iteration. */
-  iterate(text: string, values: readonly SQLInputValue[]): Iterable<Record<string, unknown>> {
-    return this.sql.prepare(text).iterate(...values);
+  /** The containers of a database. */
+  containersOf(database: string): (Container | undefined)[] {
+    const all = this.sql.prepare('SELECT id FROM containers WHERE database=?').all(database);
+    return all.map(({ id }) => this.container(database, String(id)));
+  }
+
+  /** How many items a container has, counted no further than `max`. */
+  countUpTo({ number }: Container, max: number): number {
+    const text = `SELECT count(*) AS n FROM (SELECT 1 FROM items_${number} LIMIT ${max})`;
+    return Number(this.sql.prepare(text).get()?.['n']);
+  }
+
+  /** Runs a read whose SQL depends on the query; its statement is kept for the next time. */
+  *iterate(text: string, values: readonly SQLInputValue[]): Generator<Record<string, unknown>> {
+    const statement = this.#texts.get(text) ?? this.sql.prepare(text);
+    // Not to be found while it runs: the same text may be asked for again in between.
+    this.#texts.delete(text);
+    try {
+      yield* statement.iterate(...values);
+    } finally {
+      const [oldest] = this.#texts.size >= textsMax ? this.#texts.keys() : [];
+      if (oldest !== undefined) this.#texts.delete(oldest);
+      this.#texts.set(text, statement);
+    }
   }
 
   close(): void {
     this.flush();
     this.sql.close();
+    this.#lock?.close();
   }
-}
-
-/** What operations need of a container's definition. */
-function readContainer(
-  definition: JsonObject,
-): Omit<Container, 'number' | 'database' | 'statements'> {
-  const paths = (definition['partitionKey'] as { paths: string[] }).paths;
-  const unique = definition['uniqueKeyPolicy'] as
-    { uniqueKeys?: { paths: string[] }[] } | undefined;
-  const ttl = definition['defaultTtl'];
-  const split = (path: string): string[] => splitPath(path) ?? [];
-  return {
-    id: String(definition['id']),
-    rid: String(definition['_rid']),
-    self: String(definition['_self']),
-    definition,
-    paths: paths.map(split),
-    policy: readPolicy(definition['indexingPolicy']),
-    uniqueKeys: (unique?.uniqueKeys ?? []).map((key) => key.paths.map(split)),
-    defaultTtl: typeof ttl === 'number' ? ttl : undefined,
-    throughput: undefined,
-  };
 }
