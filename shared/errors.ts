@@ -108,6 +108,12 @@ export const errorRegistry = {
     remedy: 'check the output queue (size, throttling, send rights); publishing goes on by itself',
     settlement: 'hold',
   },
+  CVY_ROLL_UP_FORGOTTEN: {
+    meaning: 'a closed window came too late to be rolled up: contributions of others have expired',
+    remedy:
+      'use the window.closed of the key itself; a longer retentionSeconds keeps roll-ups open',
+    settlement: 'none',
+  },
   CVY_CONFLICT: {
     meaning: 'the convoy changed since the operator looked at it',
     remedy: 'look again, then repeat the action',

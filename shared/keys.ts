@@ -44,6 +44,19 @@ export function outputMessageId(
   return plain.length <= 128 ? plain : `${convoy}:~${hexHash(key).slice(0, 32)}:${position}:${n}`;
 }
 
+/** [H13] Partition key of a window across keys. */
+export function windowIdOf(convoy: string, window: string, start: number): string {
+  return `${convoy}:${window}:${start}`;
+}
+
+/** CONTRACT §3: a part of a roll-up; the longest one has 104 characters. */
+export function rollUpMessageId(
+  place: { convoy: string; window: string; start: number },
+  { revision, part }: { revision: number; part: number },
+): string {
+  return `${windowIdOf(place.convoy, place.window, place.start)}:${revision}:${part}`;
+}
+
 /** CONTRACT §5: every byte outside `[A-Za-z0-9_-]` is written `~hh`. */
 export function toPathKey(key: string): string {
   return [...Buffer.from(key, 'utf8')]

@@ -15,9 +15,10 @@ import type {
 } from '@azure/service-bus';
 import { type Clock, realClock } from './clock.ts';
 import type { Output } from './convoy/state.ts';
+import type { RollUpPart, RollUpPublisher } from './engine/roll-up-publish.ts';
 import { outputMessageId } from './keys.ts';
 
-export interface OutputPublisher {
+export interface OutputPublisher extends RollUpPublisher {
   /** Rejects with the client's error when the broker has not accepted everything. */
   publish(convoy: string, key: string, outputs: readonly Output[]): Promise<void>;
   close(): Promise<void>;
@@ -42,15 +43,22 @@ export function createPublisher(
     senders.set(convoy, sender);
     return sender;
   };
+  const sendBy = async (
+    sender: ServiceBusSender,
+    what: ServiceBusMessageBatch | ServiceBusMessage,
+  ): Promise<void> => {
+    await limit.of((abortSignal) => sender.sendMessages(what, { abortSignal }));
+    limit.reset();
+  };
   return {
+    async publishPart(convoy, part) {
+      await sendBy(await senderOf(convoy), toPartMessage(convoy, part));
+    },
     async publish(convoy, key, outputs) {
       const sender = await senderOf(convoy);
       const messages = outputs.map((output) => toMessage(convoy, key, output));
       const newBatch = () => limit.of((abortSignal) => sender.createMessageBatch({ abortSignal }));
-      const send = async (what: ServiceBusMessageBatch | ServiceBusMessage): Promise<void> => {
-        await limit.of((abortSignal) => sender.sendMessages(what, { abortSignal }));
-        limit.reset();
-      };
+      const send = (what: ServiceBusMessageBatch | ServiceBusMessage) => sendBy(sender, what);
       let batch = await newBatch();
       for (const message of messages) {
         if (batch.tryAddMessage(message)) continue;
@@ -117,5 +125,18 @@ function toMessage(convoy: string, key: string, output: Output): ServiceBusMessa
       causationId,
       ...(traceparent !== undefined && { traceparent }),
     },
+  };
+}
+
+/** [H13] CONTRACT §3. */
+function toPartMessage(convoy: string, roll: RollUpPart): ServiceBusMessage {
+  const { messageId, window, revision, part, parts, bodyText } = roll;
+  return {
+    messageId,
+    sessionId: `${convoy}:${window}`,
+    subject: 'window.rolledUp',
+    contentType: 'application/json',
+    body: Buffer.from(bodyText, 'utf8'),
+    applicationProperties: { convoy, window, revision, part, parts },
   };
 }

@@ -10,6 +10,7 @@ import type {
   InboxItem,
   ProgressItem,
   QuarantineItem,
+  RollUpItem,
 } from '../../shared/store/items.ts';
 import type { Totals } from '../../shared/store/store.ts';
 import { instanceIdOf, toPathKey } from '../../shared/keys.ts';
@@ -202,6 +203,29 @@ export function quarantineAnswer(item: QuarantineItem) {
     bodyBase64,
     applicationProperties: bodyAnswer(item.applicationProperties),
     recordedAt: isoInstant(item.recordedAt),
+  };
+}
+
+/** One item of `GET /windows/{convoy}/{window}`; totals are those of the published revision. */
+export function rollUpAnswer(item: RollUpItem) {
+  const { convoy, window, parts, missed, totals, published } = item;
+  return {
+    convoy,
+    window,
+    start: isoInstant(item.start),
+    end: isoInstant(item.end),
+    state: item.phase,
+    keys: totals?.keys ?? null,
+    count: totals?.count ?? null,
+    sum: totals?.sum ?? null,
+    min: totals?.min ?? null,
+    max: totals?.max ?? null,
+    parts,
+    revision: published < 0 ? null : published,
+    final: item.phase === 'published' && !item.dirty,
+    dueAt: instantOrNull(item.dueAt),
+    publishedAt: instantOrNull(item.publishedAt),
+    missed,
   };
 }
 

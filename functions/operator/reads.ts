@@ -20,6 +20,7 @@ import {
   messageAnswer,
   openWindowAnswer,
   quarantineAnswer,
+  rollUpAnswer,
   statsAnswer,
   summaryAnswer,
 } from './answers.ts';
@@ -36,6 +37,7 @@ import {
   keyIn,
   limitIn,
   limitMax,
+  windowIn,
   wordIn,
 } from './request.ts';
 import type { Call } from './request.ts';
@@ -239,15 +241,21 @@ function sliceOf<Item>(items: readonly Item[], limit: number, from: number): Pag
   return end < items.length ? { ...page, continuation: String(end) } : page;
 }
 
-/** `GET /windows/{convoy}/{window}`: roll-ups across keys are not built yet, so there are none. */
-export async function listRollUps(_deps: OperatorDeps, call: Call) {
+/** `GET /windows/{convoy}/{window}`: roll-ups across keys (H13) by the start of the window. */
+export async function listRollUps({ store }: OperatorDeps, call: Call) {
   assertParameters(call, ['from', 'to', 'limit', 'continuation']);
-  convoyIn(call);
-  instantIn(call, 'from');
-  instantIn(call, 'to');
-  limitIn(call);
-  return { items: [] };
+  const series = `${convoyIn(call)}:${windowIn(call)}`;
+  const from = instantIn(call, 'from') ?? -instantMsMax;
+  const to = instantIn(call, 'to') ?? instantMsMax;
+  const source: Source<ReturnType<typeof rollUpAnswer>> = async (limit, continuation) => {
+    const page = await store.listRollUps({ series, from, to, limit, ...pick(continuation) });
+    return { ...page, items: page.items.map(rollUpAnswer) };
+  };
+  return pageOf([source], pageRequest(call, 'rollUps'));
 }
+
+/** The largest instant that JavaScript knows. */
+const instantMsMax = 8.64e15;
 
 /** `GET /quarantine/{convoy}`: messages that came without a usable key. */
 export async function listQuarantine({ store }: OperatorDeps, call: Call) {

@@ -20,6 +20,13 @@ export function convoyIn(call: Call): string {
   return convoy;
 }
 
+/** The name of a window in a path; one that no definition can have is not found. */
+export function windowIn(call: Call): string {
+  const window = call.params['window'] ?? '';
+  if (convoyNamePattern.test(window)) return window;
+  throw new ConvoyError('CVY_NOT_FOUND', `there is no window '${window}'`);
+}
+
 /**
  * The key in a path. The path form (`~hh`) is exact; anything else is taken as it arrives, and only
  * where it is unequivocal: a text with `~` or `%` could be two keys, because some front ends decode

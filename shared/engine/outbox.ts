@@ -4,6 +4,7 @@
 import type { Hold } from '../convoy/state.ts';
 import type { OutboxItem } from '../store/items.ts';
 import { type Drain, holdKey } from './drain-context.ts';
+import { contributeOutputs } from './roll-up.ts';
 
 const unpublishedMax = 200;
 
@@ -18,6 +19,8 @@ export async function publishItems(drain: Drain, items: OutboxItem[]): Promise<v
   const outputs = items.flatMap((item) => item.outputs);
   try {
     if (outputs.length > 0) await engine.publisher.publish(request.convoy, request.key, outputs);
+    // H13: before the entries count as published, so that a repeat finishes what a death left.
+    await contributeOutputs(engine, { ...request, definition: drain.definition }, outputs);
   } catch (error) {
     if (outputs.length > unpublishedMax) {
       await holdKey(drain, publishingHold(drain, outputs.length));

@@ -49,6 +49,12 @@ export interface Query {
   convoyId?: string;
 }
 
+/** What a request is handed while it runs. */
+export interface Asking {
+  abortSignal: AbortSignal;
+  charge(units: unknown): void;
+}
+
 export interface Connection {
   read<K extends Kind>(
     convoyId: string,
@@ -67,6 +73,10 @@ export interface Connection {
   /** All answers of an aggregate. */
   values(query: Query): Promise<unknown[]>;
   account(): Promise<{ writableLocations: string[]; hasMultipleWriteRegions: boolean }>;
+  /** The container `windows`, whose items have another partition key [H13]. */
+  windows: Container;
+  /** [R1] [R3] Runs a request; `charge` counts its request units. */
+  ask<Answer>(doing: string, work: (at: Asking) => Promise<Answer>): Promise<Answer>;
   requestUnits(): number;
   close(): void;
 }
@@ -90,11 +100,11 @@ export async function connect(
     definition: windowsContainer,
   };
   try {
-    const container = await within(clock, queryMsMax, async () => {
-      await openContainer(client, windows);
-      return openContainer(client, convoys);
-    });
-    return new CosmosConnection({ client, container, clock });
+    const containers = await within(clock, queryMsMax, async () => ({
+      windows: await openContainer(client, windows),
+      container: await openContainer(client, convoys),
+    }));
+    return new CosmosConnection({ client, ...containers, clock });
   } catch (error) {
     client.dispose();
     if (error instanceof ConvoyError) throw error;
@@ -135,12 +145,19 @@ async function openClient(address: CosmosAddress): Promise<CosmosClient> {
 class CosmosConnection implements Connection {
   readonly #client: CosmosClient;
   readonly #container: Container;
+  readonly windows: Container;
   readonly #clock: Clock;
   #requestUnits = 0;
 
-  constructor(parts: { client: CosmosClient; container: Container; clock: Clock }) {
+  constructor(parts: {
+    client: CosmosClient;
+    container: Container;
+    windows: Container;
+    clock: Clock;
+  }) {
     this.#client = parts.client;
     this.#container = parts.container;
+    this.windows = parts.windows;
     this.#clock = parts.clock;
   }
 
@@ -239,6 +256,11 @@ class CosmosConnection implements Connection {
     });
   }
 
+  ask<Answer>(doing: string, work: (at: Asking) => Promise<Answer>): Promise<Answer> {
+    const charge = (units: unknown): void => this.#charge(units);
+    return this.#ask(doing, queryMsMax, (abortSignal) => work({ abortSignal, charge }));
+  }
+
   requestUnits(): number {
     return this.#requestUnits;
   }
@@ -295,16 +317,21 @@ async function within<Answer>(
 
 /** [R2] Sets the member that would hold the promised plan. Should the SDK rename it, the plan is
  *  only asked for again: a test counts the requests. */
-function withoutPlan(iterator: QueryIterator<Record<string, unknown>>): void {
+export function withoutPlan(iterator: QueryIterator<Record<string, unknown>>): void {
   const noPlan = new StoreUnavailable('Cosmos DB asked for a plan of a query of one partition');
   Object.assign(iterator, { queryPlanPromise: Promise.resolve(noPlan) });
 }
 
 /** An item without what Cosmos adds to it. The edge where JSON becomes an item again. */
 function itemOf<K extends Kind>(kind: K, resource: Record<string, unknown>): ItemOf<K> {
+  return plainItem(kind, resource) as unknown as ItemOf<K>;
+}
+
+/** Throws StoreRefused when the item is of another kind. */
+export function plainItem(kind: string, resource: Record<string, unknown>): object {
   const { _rid, _self, _etag, _ts, _attachments, ...item } = resource;
   if (item['kind'] !== kind) {
     throw new StoreRefused(500, `an item of kind ${String(item['kind'])}, not ${kind}`);
   }
-  return item as unknown as ItemOf<K>;
+  return item;
 }

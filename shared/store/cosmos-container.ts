@@ -53,8 +53,20 @@ const convoysIndex: IndexingPolicy = {
 const windowsIndex: IndexingPolicy = {
   indexingMode: 'consistent',
   automatic: true,
-  includedPaths: [{ path: '/windowId/?' }, { path: '/kind/?' }, { path: '/dueAt/?' }],
+  includedPaths: [
+    { path: '/windowId/?' },
+    // Only heads have these: a contribution pays for no index but that of its partition.
+    { path: '/dueAt/?' },
+    { path: '/series/?' },
+    { path: '/start/?' },
+  ],
   excludedPaths: [{ path: '/*' }],
+  compositeIndexes: [
+    [
+      { path: '/series', order: ascending },
+      { path: '/start', order: ascending },
+    ],
+  ],
 };
 
 function hashOf(path: string): PartitionKeyDefinition {

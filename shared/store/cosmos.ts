@@ -15,6 +15,7 @@ import { ConvoyError } from '../errors.ts';
 import { connect, type Connection, type CosmosStoreOptions } from './cosmos-client.ts';
 import { batchResultOf, storeError, wholeBatchFailure } from './cosmos-errors.ts';
 import type { CosmosAddress } from './cosmos-settings.ts';
+import { rollUpsIn } from './cosmos-roll-ups.ts';
 import { itemIds, type ConvoyItem } from './items.ts';
 import { assertBatch, assertConvoyId, assertInstants, fieldsToSet } from './limits.ts';
 import { assertLimit, idsUnder, pageOf, restOf, type IdRange } from './paging.ts';
@@ -41,6 +42,7 @@ export async function createCosmosStore(
     ...sweeps(connection),
     ...listsOfKeys(connection),
     ...listsOfKey(connection),
+    ...rollUpsIn(connection),
     batch: (convoyId, operations) => sendBatch(connection, convoyId, operations),
     totals: () => totals(connection),
     check: () => check(connection),

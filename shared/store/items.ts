@@ -4,8 +4,11 @@
 //   gate, progress, inbox:<position>, seen:<hex>, window:<name>:<start>, outbox:<settlement>:<n>,
 //   parked:<position>, dead:<sequence>; and in the partition `<convoy>:` quarantine:<hex>.
 // [H12] The container's default TTL is -1: an item expires only when it carries its own `ttl`.
+// Container `windows`, partition key /windowId = `<convoy>:<window>:<start>`:
+//   head, contribution:<hex of key> (H13).
 // Item ids hold only [A-Za-z0-9:_-]: the SDK does not check ids inside a batch, Azure does.
-import type { Admitted, ClosedWindow, Gate, Output, Progress } from '../convoy/state.ts';
+import type { RollUpHead } from '../convoy/roll-up.ts';
+import type { Admitted, Aggregate, ClosedWindow, Gate, Output, Progress } from '../convoy/state.ts';
 import { hexHash } from '../keys.ts';
 
 interface Placed {
@@ -99,6 +102,31 @@ export type ConvoyItem =
   | DeadItem
   | QuarantineItem;
 
+/** [H13] What one key adds to a window; rewritten only by a higher revision of that key. */
+export interface ContributionItem extends Aggregate {
+  id: string;
+  windowId: string;
+  kind: 'contribution';
+  key: string;
+  revision: number;
+  /** What a reducer made of the window. */
+  result?: unknown;
+  ttl: number;
+}
+
+/** [H13] What became of the contributions of one window. */
+export interface RollUpItem extends RollUpHead {
+  id: string;
+  windowId: string;
+  kind: 'head';
+  /** `<convoy>:<window>`: one list per window definition. */
+  series: string;
+  ttl: number;
+}
+
+/** Everything of the container `windows`. */
+export type WindowsItem = ContributionItem | RollUpItem;
+
 const padded = (value: number): string => String(value).padStart(12, '0');
 
 export const itemIds = {
@@ -111,5 +139,7 @@ export const itemIds = {
   outbox: (settlement: number, first: { position: number; n: number }) =>
     `outbox:${padded(settlement)}:${padded(first.position)}-${padded(first.n)}`,
   dead: (sequence: number) => `dead:${padded(sequence)}`,
+  head: 'head',
+  contribution: (key: string) => `contribution:${hexHash(key)}`,
   quarantine: (identity: string) => `quarantine:${hexHash(identity)}`,
 } as const;

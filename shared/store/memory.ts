@@ -10,6 +10,7 @@
 import { realClock, type Clock } from '../clock.ts';
 import type { ConvoyItem, GateItem, InboxItem, ProgressItem } from './items.ts';
 import { itemIds } from './items.ts';
+import { rollUpsInMemory } from './memory-roll-ups.ts';
 import { assertBatch, assertConvoyId, assertInstants, bytesMax, fieldsToSet } from './limits.ts';
 import { assertLimit, idsUnder, pageOf, restOf, type IdRange } from './paging.ts';
 import { StoreRefused } from './store.ts';
@@ -28,6 +29,7 @@ import type {
 export interface MemoryCall {
   method: string;
   convoyId?: string;
+  windowId?: string;
   operations?: readonly StoreOperation[];
 }
 
@@ -81,6 +83,7 @@ export function createMemoryStore(options: MemoryStoreOptions = {}): ConvoyStore
     batch: (convoyId, operations) =>
       call({ method: 'batch', convoyId, operations }, () => items.apply(convoyId, operations)),
     ...lists(items, call),
+    ...rollUpsInMemory(options.clock ?? realClock, call),
     check: () => call({ method: 'check' }, () => undefined),
   };
 }

@@ -17,6 +17,10 @@ import type {
   WindowItem,
 } from './items.ts';
 
+import type { RollUpStore } from './roll-ups.ts';
+
+export type { RollUpStore } from './roll-ups.ts';
+
 export interface Versioned<Item> {
   item: Item;
   etag: string;
@@ -87,7 +91,7 @@ export interface Totals {
 
 /** Every method rejects with StoreUnavailable or StoreRefused and with nothing else (but `check`).
  *  A limit is 1-1000; a list inside one key goes by item id. */
-export interface ConvoyStore {
+export interface ConvoyStore extends RollUpStore {
   /** Drops what an adapter remembers of a key: called when what was read turned out to be stale. */
   forget?(convoyId: string): void;
   readGate(convoyId: string): Promise<Versioned<GateItem> | undefined>;

@@ -6,6 +6,7 @@ import { batchClaims } from './store-batch.contract.ts';
 import type { Claim, StoreTarget } from './store-claims.ts';
 import { limitClaims } from './store-limits.contract.ts';
 import { listClaims } from './store-lists.contract.ts';
+import { rollUpClaims } from './store-roll-ups.contract.ts';
 import { sweepClaims } from './store-sweep.contract.ts';
 import { timeClaims } from './store-time.contract.ts';
 
@@ -29,6 +30,7 @@ export function storeContract(options: {
     batchClaims(claim);
     limitClaims(claim);
     listClaims(claim);
+    rollUpClaims(claim);
     sweepClaims(claim);
     timeClaims(claim);
   });

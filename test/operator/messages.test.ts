@@ -1,4 +1,7 @@
 import { describe, expect, test } from 'vitest';
+import { isoInstant } from '../../shared/clock.ts';
+import { contribute } from '../../shared/convoy/roll-up.ts';
+import { rollUpItem } from '../../shared/engine/roll-up.ts';
 import { convoyIdOf } from '../../shared/keys.ts';
 import { itemIds } from '../../shared/store/items.ts';
 import type { WindowItem } from '../../shared/store/items.ts';
@@ -191,12 +194,59 @@ describe('GET …/windows', () => {
     expect(unknown.status).toBe(404);
   });
 
-  test('roll-ups are empty until they are built; a time without zone is refused', async () => {
-    const rollUps = await ask(createWorld(), 'GET /windows/orders/daily?from=2026-01-01T00:00:00Z');
+  test('a malformed window name or an instant without zone is refused', async () => {
+    const nobody = await ask(createWorld(), 'GET /windows/orders/Daily');
     const zoneless = await ask(createWorld(), 'GET /windows/orders/daily?to=2026-01-01T00:00:00');
 
-    expect(rollUps.body).toEqual({ items: [] });
+    expect(nobody.body).toMatchObject({ status: 404, code: 'CVY_NOT_FOUND' });
     expect(zoneless.body).toMatchObject({ status: 400, code: 'CVY_BAD_REQUEST' });
+  });
+});
+
+describe('GET /windows/{convoy}/{window}', () => {
+  const hourMs = 3_600_000;
+
+  test('lists roll-ups by the start of their window, in pages', async () => {
+    const world = createWorld();
+    const start = world.clock.now();
+    for (const n of [0, 1, 2]) {
+      const window = { convoy: 'orders', window: 'hour', start: start + n * hourMs };
+      const end = window.start + hourMs;
+      const timing = { now: start, delayMs: 1_000, keepMs: hourMs };
+      const step = contribute(undefined, { ...window, end }, timing);
+      if (step.kind === 'none') throw new Error('no head');
+      const totals = { keys: 2, count: 3, sum: '7', min: 1, max: 4 };
+      const published = { revision: 1, published: 1, publishedAt: end, totals, parts: 1 };
+      const head = n > 0 ? step.head : { ...step.head, ...published, dueAt: null };
+      await world.store.createWindowsItem(
+        rollUpItem(n > 0 ? head : { ...head, phase: 'published' }),
+      );
+    }
+
+    const first = await ask(world, 'GET /windows/orders/hour?limit=2');
+    const { continuation } = first.body;
+    const rest = await ask(world, `GET /windows/orders/hour?limit=2&continuation=${continuation}`);
+    const at = isoInstant(start + hourMs);
+    const one = await ask(world, `GET /windows/orders/hour?from=${at}&to=${at}`);
+
+    expect(first.body.items).toHaveLength(2);
+    expect(first.body.items[0]).toEqual({
+      convoy: 'orders',
+      window: 'hour',
+      start: isoInstant(start),
+      end: isoInstant(start + hourMs),
+      state: 'published',
+      ...{ keys: 2, count: 3, sum: '7', min: 1, max: 4, parts: 1 },
+      revision: 1,
+      final: true,
+      dueAt: null,
+      publishedAt: isoInstant(start + hourMs),
+      missed: 0,
+    });
+    expect(first.body.items[1]).toMatchObject({ state: 'open', keys: null, revision: null });
+    expect(rest.body).toMatchObject({ items: [{ start: isoInstant(start + 2 * hourMs) }] });
+    expect(rest.body.continuation).toBeUndefined();
+    expect(one.body.items).toHaveLength(1);
   });
 });
 

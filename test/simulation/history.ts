@@ -132,7 +132,7 @@ export async function runHistory(options: HistoryOptions): Promise<History> {
 }
 
 /** A fault before a call takes effect, or after: then it was applied, but the answer got lost. */
-function withFaults(store: ConvoyStore, fault: () => Promise<void>): ConvoyStore {
+export function withFaults(store: ConvoyStore, fault: () => Promise<void>): ConvoyStore {
   return new Proxy(store, {
     get(target, name, receiver) {
       const method: unknown = Reflect.get(target, name, receiver);

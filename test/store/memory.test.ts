@@ -1,5 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { virtualClock } from '../../shared/clock.ts';
+import { contribute } from '../../shared/convoy/roll-up.ts';
+import { rollUpItem } from '../../shared/engine/roll-up.ts';
 import { createMemoryStore, type MemoryCall } from '../../shared/store/memory.ts';
 import { StoreUnavailable } from '../../shared/store/store.ts';
 import { create, freshId, gateItem } from '../contract/store-items.ts';
@@ -67,6 +69,17 @@ describe('faults of the memory store', () => {
     await store.listQuarantine('orders', 1);
     await store.countRepeats(id);
     await store.totals();
+    const window = { convoy: 'orders', window: 'day', start: 0, end: 1 };
+    const opened = contribute(undefined, window, { now: 0, delayMs: 0, keepMs: 1 });
+    if (opened.kind === 'none') throw new Error('no head');
+    const head = rollUpItem(opened.head);
+    await store.readRollUp(head.windowId, '');
+    await store.readContribution(head.windowId, 'k');
+    await store.createWindowsItem(head);
+    await store.replaceWindowsItem(head, '"other"');
+    await store.listContributions(head.windowId, { session: '', limit: 1 });
+    await store.rollUpsDue(range, 1);
+    await store.listRollUps({ series: 's', from: 0, to: 1, limit: 1 });
     await store.check();
 
     expect(calls.map(({ method }) => method)).toEqual(expect.arrayContaining(Object.keys(store)));
