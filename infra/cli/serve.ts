@@ -32,6 +32,7 @@ interface PortFlags {
 interface StackFlags extends Global, DataFlags, PortFlags {
   app?: string;
   config?: string;
+  cosmosFaultPort?: number;
   verbose?: true;
 }
 
@@ -67,7 +68,8 @@ export function addServeCommands(program: Command, cliFile: string, ended: Ended
   const cloud = program
     .command('cloud')
     .description('run only the cloud: Service Bus broker and Cosmos server')
-    .option('--config <file>', "queues, in the shape of the Service Bus emulator's Config.json");
+    .option('--config <file>', "queues, in the shape of the Service Bus emulator's Config.json")
+    .option('--cosmos-fault-port <n>', 'open a port to make Cosmos requests fail', portNumber);
   dataFlags(cloudPortFlags(cloud)).action(async (_, command: Command) => {
     ended(await runCloud(command.optsWithGlobals<StackFlags>()));
   });
@@ -234,7 +236,13 @@ async function runCloud(flags: StackFlags): Promise<number> {
       const folder = flags.memory ? undefined : openDataFolder(flags.data);
       const claimed = folder ? await claim(folder, 'cloud', { isLaunched }) : undefined;
       const dataDir = folder ? partOf(folder, 'cloud') : ':memory:';
-      const cloud = await startCloud({ dataDir, ports: portsOf(flags), configFile: flags.config });
+      const { config: configFile, cosmosFaultPort } = flags;
+      const cloud = await startCloud({
+        dataDir,
+        ports: portsOf(flags),
+        configFile,
+        cosmosFaultPort,
+      });
       const { serviceBus, serviceBusManagement, cosmos, ports } = cloud;
       return {
         ready: { kind: 'cloudReady', serviceBus, serviceBusManagement, cosmos, ports },

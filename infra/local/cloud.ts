@@ -20,6 +20,8 @@ export interface CloudOptions {
   /** Namespace in the shape of the emulator's Config.json; default: the samples' queues. */
   configFile?: string | undefined;
   clock?: Clock | undefined;
+  /** Opens a port by which tests make the Cosmos server fail. */
+  cosmosFaultPort?: number | undefined;
   intercepts?: { broker?: BrokerIntercept; cosmos?: CosmosIntercept } | undefined;
 }
 
@@ -53,6 +55,7 @@ export async function startCloud(options: CloudOptions): Promise<Cloud> {
     key: localKeys.cosmos,
     ...clock,
     ...(cosmosIntercept && { intercept: cosmosIntercept }),
+    ...(options.cosmosFaultPort !== undefined && { faultPort: options.cosmosFaultPort }),
   }).catch(async (error: unknown) => {
     await broker.close();
     throw portFault(error, options.ports);

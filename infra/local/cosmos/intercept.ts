@@ -26,6 +26,7 @@ export interface CosmosIntercept {
 
 export interface CosmosFaultOptions {
   retryAfterMs?: number;
+  substatus?: number;
   /** Destroy the socket instead of answering. */
   reset?: boolean;
 }
@@ -34,11 +35,13 @@ export interface CosmosFaultOptions {
 export class CosmosFault extends Error {
   readonly status: number;
   readonly retryAfterMs: number | undefined;
+  readonly substatus: number | undefined;
   readonly isReset: boolean;
   constructor(status: number, options: CosmosFaultOptions = {}) {
     super(`injected fault ${status}`);
     this.status = status;
     this.retryAfterMs = options.retryAfterMs;
+    this.substatus = options.substatus;
     this.isReset = options.reset ?? false;
   }
 }

@@ -24,8 +24,8 @@ const threadsMax = 3;
 const waitingMax = 1000;
 /** Below the 60 s after which the client library gives up. */
 const requestMsMax = 50_000;
-/** 8 MB: more makes a start after `kill -9` slow, less makes checkpoints frequent. */
-const walPagesMax = 2000;
+/** 32 MB: more makes a start after `kill -9` slow, less makes checkpoints frequent. */
+const walPagesMax = 8000;
 const thread = new URL(
   import.meta.url.endsWith('.ts') ? './replica-thread.ts' : './replica-thread.js',
   import.meta.url,

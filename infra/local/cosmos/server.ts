@@ -17,6 +17,8 @@ import { realClock, type Clock, type Timer } from '../../../shared/clock.ts';
 import { assertSigned, emulatorKey } from './auth.ts';
 import { minimumCharge } from './charge.ts';
 import { badRequest, codeWord, CosmosError, tooLarge } from './errors.ts';
+import { openFaultPort } from './fault-port.ts';
+import { Faults } from './faults.ts';
 import { CosmosFault, type CosmosIntercept, type CosmosRequestInfo } from './intercept.ts';
 import { purgeExpired } from './items.ts';
 import { placementOf } from './placement.ts';
@@ -38,6 +40,10 @@ export interface CosmosOptions {
   /** Base64 master key; without one any signature is accepted. */
   key?: string;
   intercept?: CosmosIntercept;
+  /** Rules by which requests meet faults; none meet any without it. */
+  faults?: Faults;
+  /** A loopback port where another process sets such rules [fault-port.ts]; 0 = any free. */
+  faultPort?: number;
 }
 
 export interface CosmosUsage {
@@ -63,6 +69,8 @@ const closeGraceMs = 1000;
 /** Above Node's 5 s: the client's pooled sockets would be reset otherwise [CO 12.6]. */
 const keepAliveMs = 120_000;
 
+const nothing = Buffer.alloc(0);
+
 interface Running {
   storage: Storage;
   replicas: Replicas;
@@ -75,6 +83,7 @@ interface Running {
 }
 
 function readBody(incoming: IncomingMessage): Promise<Buffer | 'tooLarge'> {
+  if (incoming.readableEnded) return Promise.resolve(nothing);
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = [];
     let bytes = 0;
@@ -137,9 +146,12 @@ function requestOf(incoming: IncomingMessage, body: Buffer, running: Running): R
 
 function errorReply(error: unknown): Reply {
   if (error instanceof CosmosFault) {
-    const retryAfterMs = error.retryAfterMs;
-    const options = retryAfterMs === undefined ? {} : { retryAfterMs };
-    return errorReply(new CosmosError(error.status, error.message, options));
+    const { status, message, substatus, retryAfterMs } = error;
+    const options = {
+      ...(substatus !== undefined && { substatus }),
+      ...(retryAfterMs !== undefined && { retryAfterMs }),
+    };
+    return errorReply(new CosmosError(status, message, options));
   }
   if (!(error instanceof CosmosError)) {
     return errorReply(new CosmosError(500, `The local server failed: ${String(error)}`));
@@ -260,7 +272,9 @@ async function answer(
 }
 
 function createHttpServer(running: Running): Server {
-  const server = createServer({ maxHeaderSize: 64 * 1024 }, (incoming, outgoing) => {
+  // A request without a body then needs no stream events.
+  const options = { maxHeaderSize: 64 * 1024, optimizeEmptyRequests: true };
+  const server = createServer(options, (incoming, outgoing) => {
     outgoing.on('error', () => {});
     answer(incoming, outgoing, running).catch(() => outgoing.destroy());
   });
@@ -317,7 +331,9 @@ function closeServer(server: Server): Promise<void> {
 
 /** Starts a server; a busy port rejects with `code` 'EADDRINUSE' and `port`. */
 export async function startCosmos(options: CosmosOptions): Promise<CosmosServer> {
-  const { file, clock = realClock, key, intercept } = options;
+  const { file, clock = realClock, key, faultPort } = options;
+  const faults = options.faults ?? (faultPort === undefined ? undefined : new Faults({ clock }));
+  const intercept = faults?.intercept(options.intercept) ?? options.intercept;
   const storage = new Storage(file);
   const running: Running = {
     storage,
@@ -331,9 +347,12 @@ export async function startCosmos(options: CosmosOptions): Promise<CosmosServer>
   };
   const server = createHttpServer(running);
   let port: number;
+  let remote: Server | undefined;
   try {
+    if (faults && faultPort !== undefined) remote = await openFaultPort(faults, faultPort);
     port = await listen(server, '127.0.0.1', options.port);
   } catch (error) {
+    remote?.close();
     storage.close();
     throw Object.assign(error instanceof Error ? error : new Error(String(error)), {
       port: options.port,
@@ -349,6 +368,7 @@ export async function startCosmos(options: CosmosOptions): Promise<CosmosServer>
   const host = hasSixth ? 'localhost' : '127.0.0.1';
   const close = async (): Promise<void> => {
     timer.cancel();
+    remote?.close();
     await Promise.all([closeServer(server), closeServer(sixth)]);
     await running.replicas.close();
     storage.close();
