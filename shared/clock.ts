@@ -45,8 +45,11 @@ export function sleep(clock: Clock, delayMs: number, signal?: AbortSignal): Prom
 }
 
 export interface VirtualClock extends Clock {
-  /** Moves time forward, firing due timers in order; yields to pending promises between timers. */
-  advance(byMs: number): Promise<void>;
+  /**
+   * Moves time forward, firing due timers in order; yields to pending promises between timers, and
+   * waits for `settled` there, so that what a timer began may arm the next before time goes on.
+   */
+  advance(byMs: number, settled?: () => Promise<unknown>): Promise<void>;
   /** How many timers are armed. */
   readonly armed: number;
 }
@@ -67,13 +70,14 @@ export function virtualClock(startMs = Date.UTC(2026, 0, 1)): VirtualClock {
       timers.add(timer);
       return { cancel: () => void timers.delete(timer) };
     },
-    async advance(byMs) {
+    async advance(byMs, settled) {
       const untilMs = nowMs + byMs;
       for (let timer = nextDue(untilMs); timer; timer = nextDue(untilMs)) {
         timers.delete(timer);
         nowMs = timer.at;
         timer.callback();
         await new Promise((resolve) => setImmediate(resolve));
+        await settled?.();
       }
       nowMs = untilMs;
     },

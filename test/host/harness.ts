@@ -1,7 +1,11 @@
 // Fixture apps, a broker and a host in one process; handlers of the `bus` fixture are driven by
 // the test through a global, because the app is loaded by path as Azure does.
 import { fileURLToPath } from 'node:url';
-import { ServiceBusClient, type ServiceBusMessage } from '@azure/service-bus';
+import {
+  ServiceBusClient,
+  type ServiceBusMessage,
+  type ServiceBusReceivedMessage,
+} from '@azure/service-bus';
 import { startBroker, type Broker } from '../../infra/local/broker/broker.ts';
 import { startHost, type FunctionsHost, type HostOptions } from '../../infra/local/host/host.ts';
 
@@ -61,29 +65,30 @@ export interface BusStack {
   host: FunctionsHost;
   lines: string[];
   send(queue: string, messages: ServiceBusMessage[]): Promise<void>;
+  /** Takes what is in a queue until so many have come. */
+  take(queue: string, count: number): Promise<ServiceBusReceivedMessage[]>;
   close(): Promise<void>;
 }
-
-export const queues = {
-  orders: { requiresSession: true, lockDurationSeconds: 30 },
-  plain: { requiresSession: false, lockDurationSeconds: 30 },
-};
 
 /** A broker in memory and a host on the `bus` fixture; `serviceBus` overrides host.json. */
 export async function openBusStack(
   serviceBus: Record<string, string> = {},
-  options: Partial<HostOptions> & { lockDurationSeconds?: number } = {},
+  options: Partial<HostOptions> & { lockDurationSeconds?: number; app?: string } = {},
 ): Promise<BusStack> {
   const broker = await openBroker(options.lockDurationSeconds);
   const bus = createBus();
   const lines: string[] = [];
   const host = await startHost({
-    appDir: fixture('bus'),
+    appDir: fixture(options.app ?? 'bus'),
     port: 0,
     dataDir: ':memory:',
     log: (line) => lines.push(line),
-    settings: { BusConnection: broker.connectionString, ...overrides(serviceBus) },
     ...options,
+    settings: {
+      BusConnection: broker.connectionString,
+      ...overrides(serviceBus),
+      ...options.settings,
+    },
   });
   const client = new ServiceBusClient(broker.connectionString);
   return {
@@ -92,6 +97,7 @@ export async function openBusStack(
     host,
     lines,
     send: (queue, messages) => sendAll(client, queue, messages),
+    take: (queue, count) => takeAll(client, queue, count),
     async close() {
       await host.close();
       await client.close();
@@ -108,7 +114,10 @@ export function openBroker(
   const config = {
     queues: [
       { name: 'orders', properties: { ...shared, requiresSession: true } },
-      { name: 'plain', properties: { ...shared, requiresSession: false } },
+      ...['plain', 'json', 'text', 'other'].map((name) => ({
+        name,
+        properties: { ...shared, requiresSession: false },
+      })),
     ],
   };
   return startBroker({ config, ...at });
@@ -130,4 +139,20 @@ export async function sendAll(
   const sender = client.createSender(queue);
   await sender.sendMessages(messages);
   await sender.close();
+}
+
+async function takeAll(
+  client: ServiceBusClient,
+  queue: string,
+  count: number,
+): Promise<ServiceBusReceivedMessage[]> {
+  const receiver = client.createReceiver(queue, {
+    receiveMode: 'receiveAndDelete',
+    skipParsingBodyAsJson: true,
+  });
+  const taken: ServiceBusReceivedMessage[] = [];
+  while (taken.length < count)
+    taken.push(...(await receiver.receiveMessages(count - taken.length)));
+  await receiver.close();
+  return taken;
 }

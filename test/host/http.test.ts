@@ -133,10 +133,25 @@ describe('admin', () => {
     expect(await (await get('/admin/host/usage')).json()).toMatchObject({ storageTransactions: 0 });
   });
 
-  test('functions are listed with their bindings', async () => {
-    const list = (await (await get('/admin/functions')).json()) as { name: string }[];
+  test('functions are listed by name, the disabled too, and say how they are', async () => {
+    const list = (await (await get('/admin/functions')).json()) as {
+      name: string;
+      isDisabled: boolean;
+    }[];
+    const status = async (name: string): Promise<unknown> => {
+      const answer = await get(`/admin/functions/${name}/status`);
+      return answer.ok ? await answer.json() : answer.status;
+    };
 
-    expect(list.map(({ name }) => name)).toEqual(host.functions.map(({ name }) => name));
+    const enabled = list.filter((one) => !one.isDisabled).map(({ name }) => name);
+    expect(enabled).toEqual(host.functions.map(({ name }) => name));
+    expect(list.filter((one) => one.isDisabled).map(({ name }) => name)).toEqual(['sleeper']);
+    expect(await status('Echo')).toEqual({ isDisabled: false });
+    expect(await status('sleeper')).toEqual({ isDisabled: true });
+    expect(await status('odd')).toMatchObject({
+      errors: [expect.stringContaining("constraint 'mystery'")],
+    });
+    expect(await status('unknown')).toBe(404);
   });
 
   test('a timer can be run by hand; what cannot is named', async () => {

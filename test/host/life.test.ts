@@ -3,7 +3,7 @@ import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { startHost, type FunctionsHost, type HostOptions } from '../../infra/local/host/host.ts';
-import { readHostSettings } from '../../infra/local/host/settings.ts';
+import { readHostSettings } from '../../infra/local/host/host-json.ts';
 import { virtualClock } from '../../shared/clock.ts';
 import { fixture } from './harness.ts';
 
@@ -145,13 +145,35 @@ describe('host.json', () => {
     const json = JSON.stringify({
       version: '2.0',
       functionTimeout: 'long',
-      concurrency: { dynamicConcurrencyEnabled: true },
-      extensions: { serviceBus: { prefetchCount: 5, maxConcurrentSessions: 0 } },
+      extensions: {
+        serviceBus: { maxConcurrentSessions: 0 },
+        http: { maxConcurrentRequests: 'x' },
+      },
     });
 
-    for (const part of ['dynamicConcurrencyEnabled', "'long'", 'prefetchCount = 5', 'is 0']) {
+    for (const part of ["'long'", 'maxConcurrentSessions is 0', 'maxConcurrentRequests is "x"']) {
       expect(() => read(json)).toThrow(part);
     }
+  });
+
+  test('what this host has not is named, and an app that asks for it starts all the same', () => {
+    const { settings, warnings } = read(
+      JSON.stringify({
+        version: '2.0',
+        concurrency: { dynamicConcurrencyEnabled: true },
+        extensions: {
+          serviceBus: { prefetchCount: 5, transportType: 'amqpWebSockets' },
+          http: { hsts: { isEnabled: true } },
+        },
+      }),
+    );
+
+    for (const part of ['dynamicConcurrencyEnabled', 'prefetchCount', 'extensions.http.hsts']) {
+      expect(warnings.join('\n')).toContain(part);
+    }
+    expect(settings.serviceBus.unsupported).toEqual([
+      'extensions.serviceBus.transportType = "amqpWebSockets"',
+    ]);
   });
 
   test.each([

@@ -260,17 +260,6 @@ describe('session queue, cardinality one', () => {
     expect(status.status).toBe(200);
     expect(lines.filter((line) => line.includes("'orders' cannot receive"))).toHaveLength(1);
   });
-
-  test('what this host does not do is refused by name at start', async () => {
-    stack = await openBusStack();
-
-    const text = stack.lines.join('\n');
-
-    expect(text).toContain(
-      "'batch' function is in error: serviceBusTrigger with cardinality 'many'",
-    );
-    expect(text).toContain("'topical' function is in error: serviceBusTrigger on a topic");
-  });
 });
 
 describe('plain queue', () => {

@@ -6,17 +6,26 @@ import { startHost, type FunctionsHost } from '../../infra/local/host/host.ts';
 import { virtualClock, type VirtualClock } from '../../shared/clock.ts';
 import { fixture } from './harness.ts';
 
-type Fired = [name: string, timer: { isPastDue: boolean; scheduleStatus: unknown }];
+type Fired = [
+  name: string,
+  timer: { isPastDue: boolean; scheduleStatus: unknown },
+  at?: number | undefined,
+];
 const fired = ((globalThis as { firedTimers?: Fired[] }).firedTimers ??= []);
 const of = (name: string): Fired[] => fired.filter((one) => one[0] === name);
 const minute = 60_000;
 const start = Date.UTC(2026, 0, 1, 0, 30);
 let opened: FunctionsHost[] = [];
 
-async function open(clock: VirtualClock, dataDir = ':memory:'): Promise<FunctionsHost> {
+async function open(
+  clock: VirtualClock,
+  dataDir = ':memory:',
+  app = 'web',
+): Promise<FunctionsHost> {
   fired.length = 0;
+  Object.assign(globalThis, { timerClock: clock });
   const host = await startHost({
-    appDir: fixture('web'),
+    appDir: fixture(app),
     port: 0,
     dataDir,
     clock,
@@ -102,5 +111,31 @@ describe('timer triggers', () => {
     await clock.advance(120 * minute);
 
     expect(fired).toEqual([]);
+  });
+
+  test('a week of timers passes in a moment, each run waited for', async () => {
+    const clock = virtualClock(start);
+    const host = await open(clock, ':memory:', 'week');
+
+    await clock.advance(7 * 24 * 60 * minute, () => host.settled());
+
+    expect(of('slowHourly')).toHaveLength(7 * 24);
+    expect(of('stubborn')).toHaveLength(3 * 7 * 24);
+  });
+
+  test('a retry policy runs a timer again after its delay, with a retryContext', async () => {
+    const clock = virtualClock(start);
+    const host = await open(clock, ':memory:', 'week');
+
+    await clock.advance(31 * minute, () => host.settled());
+
+    expect(of('stubborn').map((one) => one[1])).toEqual([
+      undefined,
+      expect.objectContaining({ retryCount: 1, maxRetryCount: 4 }),
+      expect.objectContaining({ retryCount: 2, maxRetryCount: 4 }),
+    ]);
+    expect(of('stubborn').map((one) => one[2])).toEqual(
+      [0, 10, 20].map((seconds) => start + 30 * minute + seconds * 1000),
+    );
   });
 });

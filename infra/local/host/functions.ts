@@ -1,10 +1,21 @@
 // Which registered functions this host runs, and which it refuses, by name and reason
 // [FH 1.3, 1.11]. FH = reference functions-host.md, SB = service-bus.md.
 import type { RegisteredFunction } from './core-module.ts';
+import { HostFault, messageOf, unsupported } from './faults.ts';
+import { readRetryPolicy, type RetryPolicy } from './retry.ts';
 import type { Binding } from './rpc.ts';
 import { isDisabled, resolvePercents } from './settings.ts';
 
-export type TriggerKind = 'http' | 'timer' | 'serviceBus' | 'orchestration' | 'activity' | 'entity';
+export type TriggerKind =
+  'http' | 'timer' | 'serviceBus' | 'warmup' | 'orchestration' | 'activity' | 'entity';
+
+/** A Service Bus output binding; `$return` is the handler's return value. */
+export interface OutputBinding {
+  name: string;
+  /** Queue or topic; may hold `{expressions}`. */
+  entity: string;
+  connection: unknown;
+}
 
 /** A function this host can run. */
 export interface HostFunction {
@@ -18,12 +29,14 @@ export interface HostFunction {
   trigger: Binding;
   /** Names of the durableClient inputs. */
   durableClients: readonly string[];
+  outputs: readonly OutputBinding[];
+  retry: RetryPolicy | undefined;
   registered: RegisteredFunction;
 }
 
 export interface Sorted {
   functions: HostFunction[];
-  disabled: string[];
+  disabled: RegisteredFunction[];
   refused: { name: string; reason: string }[];
 }
 
@@ -32,6 +45,7 @@ const kinds: Record<string, TriggerKind> = {
   timertrigger: 'timer',
   servicebustrigger: 'serviceBus',
   orchestrationtrigger: 'orchestration',
+  warmuptrigger: 'warmup',
   activitytrigger: 'activity',
   entitytrigger: 'entity',
 };
@@ -50,13 +64,13 @@ export function sortFunctions(
     const { name } = one.metadata;
     if (!isAllowed(name)) continue;
     if (isDisabled(name)) {
-      sorted.disabled.push(name);
+      sorted.disabled.push(one);
       continue;
     }
     try {
       sorted.functions.push(readFunction(one));
     } catch (error) {
-      sorted.refused.push({ name, reason: error instanceof Error ? error.message : String(error) });
+      sorted.refused.push({ name, reason: messageOf(error) });
     }
   }
   return sorted;
@@ -69,33 +83,58 @@ export function compareNames(a: string, b: string): number {
 }
 
 function readFunction(registered: RegisteredFunction): HostFunction {
-  const { name, bindings } = registered.metadata;
+  const { name, bindings, retryOptions } = registered.metadata;
   if (!functionName.test(name) || compareNames(name, 'host') === 0) {
-    throw new Error(`'${name}' is not a valid function name.`);
+    throw new HostFault(`'${name}' is not a valid function name.`);
   }
   const entries = Object.entries(bindings);
   const triggers = entries.filter(([, binding]) => /trigger$/i.test(binding.type));
   const [triggerName, trigger] = triggers[0] ?? [];
   if (triggers.length !== 1 || triggerName === undefined || !trigger) {
-    throw new Error(`a function has exactly one trigger, this one has ${triggers.length}`);
+    throw new HostFault(`a function has exactly one trigger, this one has ${triggers.length}`);
   }
   const kind = kinds[trigger.type.toLowerCase()];
-  if (!kind) throw new Error(`trigger type '${trigger.type}' is not supported by the local host`);
+  if (!kind) throw unsupported(`trigger type '${trigger.type}'`);
+  const others = entries.filter(([, binding]) => binding !== trigger);
+  const resolved = resolveOptions(trigger);
+  if (isDeferred(resolved)) throw unsupported('sdkBinding (deferred binding)');
+  return {
+    name,
+    kind,
+    triggerType: trigger.type,
+    triggerName,
+    trigger: resolved,
+    ...readOthers(others, kind),
+    retry: readRetryPolicy(retryOptions),
+    registered,
+  };
+}
+
+function readOthers(
+  others: readonly [string, Binding][],
+  kind: TriggerKind,
+): Pick<HostFunction, 'durableClients' | 'outputs'> {
   const durableClients: string[] = [];
-  for (const [bindingName, binding] of entries) {
-    if (binding === trigger) continue;
-    if (isDurableClient(binding)) durableClients.push(bindingName);
-    else if (!(kind === 'http' && bindingName === '$return' && /^http$/i.test(binding.type))) {
-      const way = binding.direction === 'out' ? 'output' : 'input';
-      throw new Error(`${way} binding type '${binding.type}' is not supported by the local host`);
+  const outputs: OutputBinding[] = [];
+  for (const [name, binding] of others) {
+    const isOutput = binding.direction === 'out';
+    if (isDurableClient(binding)) durableClients.push(name);
+    else if (isOutput && /^serviceBus$/i.test(binding.type)) {
+      outputs.push(readOutput(name, resolveOptions(binding)));
+    } else if (!(kind === 'http' && name === '$return' && /^http$/i.test(binding.type))) {
+      throw unsupported(`${isOutput ? 'output' : 'input'} binding type '${binding.type}'`);
     }
   }
-  const resolved = resolveOptions(trigger);
-  if (isDeferred(resolved)) {
-    throw new Error('sdkBinding (deferred binding) is not supported by the local host');
+  return { durableClients, outputs };
+}
+
+/** `queueName` or `topicName` of an output binding; throws when it has neither. */
+function readOutput(name: string, options: Binding): OutputBinding {
+  const entity = options['queueName'] ?? options['topicName'];
+  if (typeof entity !== 'string' || entity === '') {
+    throw new HostFault(`output '${name}' names neither queueName nor topicName`);
   }
-  const { type: triggerType } = trigger;
-  return { name, kind, triggerType, triggerName, trigger: resolved, durableClients, registered };
+  return { name, entity, connection: options['connection'] };
 }
 
 function isDurableClient(binding: Binding): boolean {

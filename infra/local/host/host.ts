@@ -8,18 +8,24 @@
 //    because a handler in flight still calls the hub over HTTP.
 // O3 A function that cannot run here is named with the reason; the rest runs.
 import { mkdirSync } from 'node:fs';
+import { setImmediate as turn } from 'node:timers/promises';
 import { join, resolve } from 'node:path';
 import type { RequestListener } from 'node:http';
 import { realClock, type Clock } from '../../../shared/clock.ts';
 import { openHub, type Hub, type HubOptions } from '../durable/hub.ts';
-import { adminRoute } from './admin.ts';
+import { adminRoute, type AdminOptions } from './admin.ts';
 import { createSay, hostLevel, type HostLogLevel, type Say } from './console.ts';
+import { HostFault } from './faults.ts';
+import type { RegisteredFunction } from './core-module.ts';
 import { createRunner, durableRoute, durableUrls } from './durable.ts';
 import { sortFunctions, type HostFunction } from './functions.ts';
+import { readHostSettings, type HostSettings } from './host-json.ts';
 import { listenOnLoopback, type Listening } from './http-server.ts';
+import { createStreamProxy } from './http-stream.ts';
 import { createHttp, homePage, readHttpFunctions, unavailable, type HttpFunction } from './http.ts';
 import { createInvoker, type Invoker } from './invoker.ts';
-import { applyEnvironment, readHostSettings, type HostSettings } from './settings.ts';
+import { createOutputs, type Outputs } from './outputs.ts';
+import { applyEnvironment, readLocalHost, type CorsSettings } from './settings.ts';
 import { openTimerStore, type TimerStore } from './timer.ts';
 import { runByHand, startTriggers, type Triggers } from './triggers.ts';
 import { within } from './waits.ts';
@@ -35,8 +41,12 @@ export interface HostOptions {
   /** Win over local.settings.json; stand in process.env while the host is open. */
   settings?: Record<string, string>;
   clock?: Clock;
-  /** Default 'warning': quiet. */
+  /** Default: what `Host.CORS` of local.settings.json says. */
+  cors?: CorsSettings;
+  /** Default 'warning': quiet. At 'information' host.json decides by category, as with `func`. */
   logLevel?: HostLogLevel;
+  /** Default false: escape codes are for terminals. */
+  isColoured?: boolean;
   log?: (line: string) => void;
   hubIntercept?: HubOptions['intercept'];
   /** Default: print and process.exit(1), so that the launcher starts the host again. */
@@ -47,6 +57,8 @@ export interface FunctionsHost {
   port: number;
   url: string;
   functions: readonly { name: string; type: string; invokeUrl?: string }[];
+  /** Resolves when no function runs: between two steps of a clock that a test moves. */
+  settled(): Promise<void>;
   usage(): { storageTransactions: number; episodes: number; activities: number };
   /** Stops listeners and finishes what is in flight. HTTP stays open. */
   drain(): Promise<void>;
@@ -63,12 +75,19 @@ const closeStepMsMax = 1_000;
 export async function startHost(options: HostOptions): Promise<FunctionsHost> {
   const clock = options.clock ?? realClock;
   const write = options.log ?? ((line: string) => console.log(line));
-  const say = createSay(options.logLevel ?? 'warning', clock, write);
+  const logging: { levels: HostSettings['logLevels'] } = { levels: {} };
+  const say = createSay({
+    least: options.logLevel ?? 'warning',
+    clock,
+    write,
+    isColoured: options.isColoured ?? false,
+    levels: () => logging.levels,
+  });
   let onRequest: RequestListener = unavailable;
   const http = await listenOnLoopback(options.port, (...pair) => void onRequest(...pair)); // [O1]
   const undo: (() => Promise<void> | void)[] = [() => http.close()];
   try {
-    const host = await start({ options, clock, say, http, undo });
+    const host = await start({ options, clock, say, http, undo, logging });
     onRequest = host.onRequest; // no turn of the event loop since triggers and hub started
     return host.api;
   } catch (error) {
@@ -82,6 +101,8 @@ interface Starting {
   clock: Clock;
   say: Say;
   http: Listening;
+  /** Filled from host.json. */
+  logging: { levels: HostSettings['logLevels'] };
   /** What is open so far, for a start that fails. */
   undo: (() => Promise<void> | void)[];
 }
@@ -105,11 +126,11 @@ async function start(
   const own = { WEBSITE_HOSTNAME: `localhost:${http.port}`, ...options.settings };
   undo.push(applyEnvironment(appDir, own, warn));
   const settings = readHostSettings(appDir, warn);
+  starting.logging.levels = settings.logLevels;
   const onFatal = options.onFatal ?? exitWith;
   undo.push(catchUncaught(say, onFatal));
   const app = await loadApp(appDir, (level, _, message) => say(hostLevel(level), message));
   undo.push(() => void (app.isOpen = false));
-  refuseStreaming(app);
   await runAppHooks(app, 'appStart');
 
   const sorted = sortFunctions(app.registrations.functions.values(), settings.allowedFunctions);
@@ -117,8 +138,13 @@ async function start(
   const { accepted, refused } = readHttpFunctions(ofKind, settings.routePrefix);
   const store = openTimerStore(fileIn(options.dataDir, 'host.sqlite'));
   undo.push(() => store.close());
-  const { hub, invoker } = openDurable(starting, { app, settings, onFatal, ...sorted });
+  const outputs = createOutputs({ settings: settings.serviceBus, clock });
+  undo.push(() => outputs.close());
+  const { hub, invoker } = openDurable(starting, { app, settings, outputs, onFatal, ...sorted });
   undo.push(() => hub.close());
+  const { HttpUri: httpUri, IncludeEmptyEntriesInMessagePayload: keepsEmpty } = app.capabilities;
+  const streams = httpUri === undefined ? undefined : createStreamProxy(httpUri, invoker);
+  undo.push(() => streams?.close());
   const triggers = startTriggers({
     functions: sorted.functions,
     settings,
@@ -126,6 +152,7 @@ async function start(
     clock,
     say,
     invoker,
+    keepsEmptyEntries: keepsEmpty?.toLowerCase() === 'true',
   });
   hub.start();
 
@@ -137,8 +164,11 @@ async function start(
   const onRequest = createHttp({
     functions: accepted,
     invoker,
-    hostRoutes: [homePage, createAdmin(parts, { api, accepted, ...sorted }), durableRoute(hub)],
+    hostRoutes: [homePage, createAdmin(parts, { api, failed, ...sorted }), durableRoute(hub)],
     customHeaders: settings.customHeaders,
+    cors: options.cors ?? readLocalHost(appDir).cors,
+    limits: settings.http,
+    streams,
     say,
   });
   for (const { name, reason } of failed) {
@@ -154,6 +184,7 @@ function openDurable(
     app: LoadedApp;
     settings: HostSettings;
     functions: HostFunction[];
+    outputs: Outputs;
     onFatal: (reason: string) => void;
   },
 ): { hub: Hub; invoker: Invoker } {
@@ -163,7 +194,7 @@ function openDurable(
   const hub = openHub({
     file: fileIn(options.dataDir, 'hub.sqlite'),
     runner: createRunner(from.functions, () => {
-      if (!invoker) throw new Error('the hub ran a function before the host was ready');
+      if (!invoker) throw new HostFault('the hub ran a function before the host was ready');
       return invoker;
     }),
     clock,
@@ -182,6 +213,7 @@ function openDurable(
     functionTimeoutMs,
     functionTimeoutText,
     durableClient: () => binding,
+    outputs: from.outputs,
     onFatal: from.onFatal,
   });
   return { hub, invoker };
@@ -207,6 +239,11 @@ function createApi(parts: Parts, accepted: readonly HttpFunction[]): FunctionsHo
       const invokeUrl = invokeUrls.get(name);
       return invokeUrl === undefined ? { name, type } : { name, type, invokeUrl };
     }),
+    settled: async () => {
+      await turn(); // what has just become due starts first
+      await invoker.settled();
+      await turn();
+    },
     usage: () => hub.usage(),
     drain,
     close: () => (closing ??= closeHost(parts, drain)),
@@ -234,7 +271,7 @@ async function closeHost(parts: Parts, drain: () => Promise<void>): Promise<void
 
 function createAdmin(
   parts: Parts,
-  from: { api: FunctionsHost; accepted: readonly HttpFunction[]; disabled: readonly string[] },
+  from: Pick<AdminOptions, 'failed' | 'disabled'> & { api: FunctionsHost },
 ) {
   const { clock, hub, invoker, functions } = parts;
   const { api } = from;
@@ -242,6 +279,7 @@ function createAdmin(
   return adminRoute({
     functions,
     disabled: from.disabled,
+    failed: from.failed,
     invokeUrlOf: (fn) => api.functions.find(({ name }) => name === fn.name)?.invokeUrl,
     hostUrl: () => api.url,
     startedAt: clock.now(),
@@ -255,12 +293,6 @@ function createAdmin(
     },
     runByHand: (fn, input) => runByHand(invoker, fn, input),
   });
-}
-
-/** [FH 1.9] With streaming on, the library no longer answers over RPC. */
-function refuseStreaming(app: LoadedApp): void {
-  if (app.capabilities['HttpUri'] === undefined) return;
-  throw new Error('app.setup({ enableHttpStream: true }) is not supported by the local host');
 }
 
 /** [FH 1.14] An uncaught exception of the app ends the process. */
@@ -289,7 +321,7 @@ function fileIn(dataDir: string, name: string): string {
 function functionList(
   api: FunctionsHost,
   accepted: readonly HttpFunction[],
-  disabled: readonly string[],
+  disabled: readonly RegisteredFunction[],
 ): string {
   const http = accepted.map(({ fn, route }) => {
     return `\t${fn.name}: [${route.methods.join(',')}] ${api.url}/${route.template}`;
@@ -297,6 +329,6 @@ function functionList(
   const others = api.functions
     .filter(({ invokeUrl }) => invokeUrl === undefined)
     .map(({ name, type }) => `\t${name}: ${type}`);
-  const off = disabled.map((name) => `Function ${name} is disabled.`);
+  const off = disabled.map(({ metadata }) => `Function ${metadata.name} is disabled.`);
   return ['Functions:', ...http, ...others, ...off].join('\n');
 }

@@ -3,18 +3,21 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { InvocationResponse, RpcCookie, RpcHttp } from './rpc.ts';
 
-/** FUNCTIONS_REQUEST_BODY_SIZE_LIMIT of the real host. */
-export const bodyBytesMax = 104_857_600;
+/** The real host's limit for a request body, and the setting that moves it. */
+export function bodyBytesMax(): number {
+  return Number(process.env['FUNCTIONS_REQUEST_BODY_SIZE_LIMIT']) || 104_857_600;
+}
 
 export class BodyTooLarge extends Error {}
 
 /** Reads a whole body; throws `BodyTooLarge` beyond the limit. */
 export async function readBody(request: IncomingMessage): Promise<Buffer> {
   const parts: Buffer[] = [];
+  const bytesMax = bodyBytesMax();
   let size = 0;
   for await (const part of request as AsyncIterable<Buffer>) {
     size += part.length;
-    if (size > bodyBytesMax) throw new BodyTooLarge(`a body of more than ${bodyBytesMax} bytes`);
+    if (size > bytesMax) throw new BodyTooLarge(`a body of more than ${bytesMax} bytes`);
     parts.push(part);
   }
   return Buffer.concat(parts);
@@ -28,6 +31,15 @@ export function headersOf(request: IncomingMessage): Record<string, string> {
   return headers;
 }
 
+/** The query as a flat map: values of one name are joined by commas. */
+export function queryOf(request: IncomingMessage): Record<string, string> {
+  const query: Record<string, string> = {};
+  for (const [name, value] of new URL(request.url ?? '/', 'http://localhost').searchParams) {
+    query[name] = name in query ? `${query[name]},${value}` : value;
+  }
+  return query;
+}
+
 /** The request as the handler's trigger data. */
 export function toRpcRequest(
   request: IncomingMessage,
@@ -37,17 +49,13 @@ export function toRpcRequest(
   const nullable = (from: Record<string, string>): Record<string, { value: string }> =>
     Object.fromEntries(Object.entries(from).map(([name, value]) => [name, { value }]));
   const url = `http://${request.headers.host ?? 'localhost'}${request.url ?? '/'}`;
-  const query: Record<string, string> = {};
-  for (const [name, value] of new URL(url).searchParams) {
-    query[name] = name in query ? `${query[name]},${value}` : value;
-  }
   // A body without Content-Length arrives empty in buffered mode [FH 1.8].
   const isSized = Number(request.headers['content-length'] ?? 0) > 0;
   return {
     method: request.method ?? 'GET',
     url,
     nullableHeaders: nullable(headersOf(request)),
-    nullableQuery: nullable(query),
+    nullableQuery: nullable(queryOf(request)),
     nullableParams: nullable(params),
     ...(isSized ? { body: { bytes: body } } : {}),
   };

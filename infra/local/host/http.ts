@@ -1,13 +1,16 @@
 // The HTTP side of the host: which request goes where, and the HTTP trigger in buffered mode.
-// Source: functions-host.md 1.8. Routes are routes.ts, message forms http-answer.ts, /admin is
-// admin.ts.
+// Source: functions-host.md 1.8. Routes are routes.ts, message forms http-answer.ts, streaming is
+// http-stream.ts, /admin is admin.ts.
 //
 // P1 The host's own space (/admin, /runtime/webhooks, /durabletask) comes before functions.
 // P2 No match is 404 (the wrong method too), a throw is 500 with an empty body, nothing returned is
 //    200 with an empty body.
 // P3 Auth levels are open, as with `func start` without --enableAuth.
+// P4 An app that streams gets every HTTP function streamed: the flag is the library's, and global.
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Say } from './console.ts';
+import { applyCors } from './cors.ts';
+import { HostFault, messageOf } from './faults.ts';
 import type { HostFunction } from './functions.ts';
 import {
   BodyTooLarge,
@@ -17,7 +20,10 @@ import {
   sendRpcAnswer,
   toRpcRequest,
 } from './http-answer.ts';
+import type { StreamProxy } from './http-stream.ts';
 import type { Invoker } from './invoker.ts';
+import { createThrottle, TooManyRequests, type Throttle } from './throttle.ts';
+import type { CorsSettings } from './settings.ts';
 import { compileRoute, isConflict, isReserved, matchRoute, type Route } from './routes.ts';
 
 export interface HttpFunction {
@@ -37,6 +43,10 @@ export interface HttpOptions {
   invoker: Invoker;
   hostRoutes: readonly HostRoute[];
   customHeaders: Record<string, string>;
+  cors: CorsSettings;
+  limits: { maxConcurrent: number; maxOutstanding: number };
+  /** Of an app that streams; else HTTP is buffered. */
+  streams: StreamProxy | undefined;
   say: Say;
 }
 
@@ -53,7 +63,7 @@ export function readHttpFunctions(
     } catch (error) {
       refused.push({
         name: fn.name,
-        reason: error instanceof Error ? error.message : String(error),
+        reason: messageOf(error),
       });
     }
   }
@@ -62,14 +72,14 @@ export function readHttpFunctions(
 
 function readRoute(fn: HostFunction, prefix: string, before: readonly HttpFunction[]): Route {
   const { route: template = fn.name, methods = ['GET', 'POST'] } = fn.trigger;
-  if (typeof template !== 'string') throw new Error('route is not a text');
+  if (typeof template !== 'string') throw new HostFault('route is not a text');
   if (isReserved(template)) {
-    throw new Error('The specified route conflicts with one or more built in routes.');
+    throw new HostFault('The specified route conflicts with one or more built in routes.');
   }
   const route = compileRoute(template || fn.name, prefix, (methods as unknown[]).map(String));
   const other = before.find((one) => isConflict(one.route, route));
   if (other) {
-    throw new Error(
+    throw new HostFault(
       `The route specified conflicts with the route defined by function '${other.fn.name}'.`,
     );
   }
@@ -80,12 +90,14 @@ function readRoute(fn: HostFunction, prefix: string, before: readonly HttpFuncti
 export function createHttp(
   options: HttpOptions,
 ): (request: IncomingMessage, response: ServerResponse) => Promise<void> {
+  const throttle = createThrottle(options.limits);
   return async (request, response) => {
     try {
-      await dispatch(options, request, response);
+      await dispatch({ ...options, throttle }, request, response);
     } catch (error) {
       if (response.headersSent) response.destroy();
       else if (error instanceof BodyTooLarge) sendEmpty(response, 413);
+      else if (error instanceof TooManyRequests) sendEmpty(response, 429);
       else {
         // a client that went away is no fault of the host
         if (!request.destroyed) options.say('error', `HTTP: ${String(error)}`);
@@ -96,7 +108,7 @@ export function createHttp(
 }
 
 async function dispatch(
-  options: HttpOptions,
+  options: HttpOptions & { throttle: Throttle },
   request: IncomingMessage,
   response: ServerResponse,
 ): Promise<void> {
@@ -105,6 +117,7 @@ async function dispatch(
   for (const [name, value] of Object.entries(options.customHeaders)) {
     response.setHeader(name, value);
   }
+  if (applyCors(options.cors, request, response)) return;
   for (const route of options.hostRoutes) {
     if (await route(request, response, url)) return; // [P1]
   }
@@ -113,12 +126,14 @@ async function dispatch(
   const path = (request.url.split('?', 1)[0] ?? '/').replace(/\/+$/, '') || '/';
   for (const { fn, route } of options.functions) {
     const params = matchRoute(route, method, path);
-    if (params) return runHttp(options, { fn, params, request, response });
+    if (!params) continue;
+    const call: HttpCall = { fn, params, request, response };
+    return options.throttle.run(() => options.streams?.run(call) ?? runHttp(options, call));
   }
   sendEmpty(response, 404); // [P2]
 }
 
-interface HttpCall {
+export interface HttpCall {
   fn: HostFunction;
   params: Record<string, string>;
   request: IncomingMessage;

@@ -8,7 +8,8 @@ import { randomBytes, randomUUID } from 'node:crypto';
 import type { Clock, Timer } from '../../../shared/clock.ts';
 import { hostLevel, type Say } from './console.ts';
 import type { HostFunction } from './functions.ts';
-import type { InvocationRequest, TraceContext, TypedData } from './rpc.ts';
+import type { Outputs } from './outputs.ts';
+import type { InvocationRequest, RpcRetryContext, TraceContext, TypedData } from './rpc.ts';
 import { invoke, type InvocationOutcome, type LoadedApp } from './worker.ts';
 
 /** What a trigger wants run. */
@@ -17,6 +18,9 @@ export interface Call {
   triggerMetadata?: Record<string, TypedData>;
   /** W3C trace parent of the caller. */
   traceParent?: string;
+  retryContext?: RpcRetryContext | undefined;
+  /** Sees the id that the run has got, before the worker does. */
+  onStart?: (invocationId: string) => void;
   /** For the Executing line [FH 5.3]. */
   reason: string;
   details?: () => string;
@@ -41,6 +45,7 @@ export interface InvokerOptions {
   functionTimeoutMs: number;
   functionTimeoutText: string;
   durableClient: () => string;
+  outputs: Outputs;
   onFatal: (reason: string) => void;
 }
 
@@ -71,26 +76,33 @@ export function createInvoker(options: InvokerOptions): Invoker {
       invocations++;
       watch.arm();
       const label = `'Functions.${fn.name}'`;
-      say('information', `Executing ${label} (Reason='${call.reason}', Id=${id})`);
-      if (call.details) say('information', `Trigger Details: ${call.details()}`);
+      const category = `Function.${fn.name}`;
+      say('information', `Executing ${label} (Reason='${call.reason}', Id=${id})`, category);
+      call.onStart?.(id);
+      if (call.details) say('information', `Trigger Details: ${call.details()}`, category);
       const took = (): string => `Duration=${clock.now() - startedAt}ms)`;
       try {
         const outcome = await invoke(app, fn.registered, {
-          request: buildRequest(fn, call, id),
-          log: (level, category, message) => {
-            if (category === 'user' || level === 'error' || level === 'warning') {
-              say(hostLevel(level), message);
-            } else say('debug', message);
+          request: buildRequest(fn, call, {
+            invocationId: id,
+            durableClient: options.durableClient,
+          }),
+          log: (level, kind, message) => {
+            if (kind === 'user') say(hostLevel(level), message, `${category}.User`);
+            else if (level === 'error' || level === 'warning') say(level, message, category);
+            else say('debug', message);
           },
           ...(call.onContext ? { onContext: call.onContext } : {}),
-          wantsResponse: call.wantsResponse,
+          wantsResponse: call.wantsResponse || fn.outputs.length > 0,
         });
-        say('information', `Executed ${label} (Succeeded, Id=${id}, ${took()}`);
+        if (outcome.response) await options.outputs.send(fn, call, outcome.response);
+        say('information', `Executed ${label} (Succeeded, Id=${id}, ${took()}`, category);
         return outcome;
       } catch (error) {
         // an orchestrator that fails, fails by its own protocol: its hub reports it
         const level = fn.kind === 'orchestration' ? 'debug' : 'error';
-        say(level, `Executed ${label} (Failed, Id=${id}, ${took()}\n${failureText(fn, error)}`);
+        const failed = `Executed ${label} (Failed, Id=${id}, ${took()}`;
+        say(level, `${failed}\n${failureText(fn, error)}`, category);
         throw error;
       } finally {
         finish(id);
@@ -104,20 +116,25 @@ export function createInvoker(options: InvokerOptions): Invoker {
     },
     close: watch.stop,
   };
+}
 
-  function buildRequest(fn: HostFunction, call: Call, invocationId: string): InvocationRequest {
-    const inputData = [{ name: fn.triggerName, data: call.data }];
-    for (const name of fn.durableClients) {
-      inputData.push({ name, data: { string: options.durableClient() } });
-    }
-    return {
-      invocationId,
-      functionId: fn.registered.metadata.functionId,
-      inputData,
-      traceContext: traceContext(call.traceParent),
-      ...(call.triggerMetadata ? { triggerMetadata: call.triggerMetadata } : {}),
-    };
+function buildRequest(
+  fn: HostFunction,
+  call: Call,
+  from: { invocationId: string; durableClient: () => string },
+): InvocationRequest {
+  const inputData = [{ name: fn.triggerName, data: call.data }];
+  for (const name of fn.durableClients) {
+    inputData.push({ name, data: { string: from.durableClient() } });
   }
+  return {
+    invocationId: from.invocationId,
+    functionId: fn.registered.metadata.functionId,
+    inputData,
+    traceContext: traceContext(call.traceParent),
+    ...(call.triggerMetadata ? { triggerMetadata: call.triggerMetadata } : {}),
+    ...(call.retryContext ? { retryContext: call.retryContext } : {}),
+  };
 }
 
 /** One timer for all runs: they start in order, so the first one is the oldest. */
@@ -162,6 +179,9 @@ function failureText(fn: HostFunction, error: unknown): string {
   );
 }
 
+/** Of this process, as the admin endpoints show it too. */
+export const hostInstanceId = randomUUID();
+
 const traceParentPattern = /^[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-([0-9a-f]{2})$/;
 
 /** A new span, in the caller's trace when it names one. */
@@ -172,6 +192,6 @@ function traceContext(parent: string | undefined): TraceContext {
   return {
     traceParent: `00-${traceId}-${random.slice(0, 16)}-${match?.[2] ?? '00'}`,
     traceState: '',
-    attributes: { ProcessId: String(process.pid) },
+    attributes: { ProcessId: String(process.pid), HostInstanceId: hostInstanceId },
   };
 }

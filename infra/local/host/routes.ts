@@ -5,6 +5,7 @@
 // R2 The wrong method is no match: 404, never 405.
 // R3 A template this host does not know (constraint, default) is refused, never guessed.
 
+import { HostFault, unsupported } from './faults.ts';
 export interface Route {
   template: string;
   methods: readonly string[];
@@ -90,7 +91,7 @@ function mixedPattern(segment: string, building: Building): string {
   for (const found of segment.matchAll(/\{([^{}]+)\}/g)) {
     const { isCatchAll, isOptional } = addParameter(found[1] ?? '', building);
     if (isCatchAll || isOptional) {
-      throw new Error(
+      throw new HostFault(
         `route '${building.template}': '${segment}' mixes text with an optional part`,
       );
     }
@@ -107,16 +108,14 @@ function addParameter(
   const match = /^(\*{0,2})([A-Za-z_]\w*)((?::[^:?()]+(?:\([^)]*\))?)*)(\?)?$/.exec(text);
   const name = match?.[2];
   if (!match || name === undefined) {
-    throw new Error(`route '${building.template}': '{${text}}' is not supported by the local host`);
+    throw unsupported(`route '${building.template}': '{${text}}'`);
   }
   building.parameters.push(name);
   for (const found of (match[3] ?? '').matchAll(/:([^:?()]+)(?:\(([^)]*)\))?/g)) {
     const test = constraint(found[1] ?? '', found[2]);
     if (!test) {
       const name = `${found[1]}${found[2] === undefined ? '' : `(${found[2]})`}`;
-      throw new Error(
-        `route '${building.template}': constraint '${name}' is not supported by the local host`,
-      );
+      throw unsupported(`route '${building.template}': constraint '${name}'`);
     }
     building.checks.push({ parameter: name, test });
   }

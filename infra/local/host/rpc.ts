@@ -9,6 +9,9 @@ export interface TypedData {
   int?: number;
   double?: number;
   http?: RpcHttp;
+  collectionBytes?: { bytes: Uint8Array[] };
+  collectionString?: { string: string[] };
+  collectionSint64?: { sint64: { low: number; high: number; unsigned: boolean }[] };
 }
 
 /** `explicitNone` = the app said None; `none` = the app said nothing. */
@@ -48,6 +51,27 @@ export interface FunctionMetadata {
   functionId: string;
   bindings: Record<string, Binding>;
   rawBindings: string[];
+  retryOptions?: RpcRetryOptions;
+}
+
+export interface RpcDuration {
+  seconds?: number;
+}
+
+/** [FH 1.3] */
+export interface RpcRetryOptions {
+  retryStrategy: string;
+  /** -1 = for ever. */
+  maxRetryCount?: number;
+  delayInterval?: RpcDuration;
+  minimumInterval?: RpcDuration;
+  maximumInterval?: RpcDuration;
+}
+
+export interface RpcRetryContext {
+  retryCount: number;
+  maxRetryCount: number;
+  exception?: { message?: string; stackTrace?: string; source?: string };
 }
 
 export interface TraceContext {
@@ -62,6 +86,7 @@ export interface InvocationRequest {
   inputData: { name: string; data: TypedData }[];
   triggerMetadata?: Record<string, TypedData>;
   traceContext?: TraceContext;
+  retryContext?: RpcRetryContext;
 }
 
 export interface InvocationResponse {

@@ -1,6 +1,7 @@
 // When a timer trigger is due: six-field NCRONTAB, a TimeSpan, or five fields. PURE.
 // Source: functions-host.md 1.10. cron-parser finds the instants; where its cron differs from
 // NCRONTAB we decide: day of month and day of week must BOTH fit (Unix cron: either).
+import { HostFault } from './faults.ts';
 import { CronExpressionParser } from 'cron-parser';
 import { parseTimeSpan } from './timespan.ts';
 
@@ -24,7 +25,7 @@ export function parseSchedule(text: string, timeZone: string): Schedule {
   const fields = text.trim().split(/\s+/);
   if (fields.length === 5) fields.unshift('0');
   if (fields.length !== 6 || !fields.every((one) => field.test(one))) {
-    throw new Error(unrecognized(text));
+    throw new HostFault(unrecognized(text));
   }
   return { isCron: true, next: cronNext(fields, { text, timeZone }) };
 }
@@ -44,7 +45,7 @@ function cronNext(
   try {
     for (const day of parse(fields, 0).fields.dayOfWeek.values) weekdays.add(Number(day) % 7);
   } catch (cause) {
-    throw new Error(unrecognized(text), { cause });
+    throw new HostFault(unrecognized(text), { cause });
   }
   if (!isBoth) return (afterMs) => parse(fields, afterMs).next().getTime();
   const anyWeekday = [...fields.slice(0, 5), '*'];
@@ -54,7 +55,7 @@ function cronNext(
       const at = instants.next();
       if (weekdays.has(at.getDay())) return at.getTime();
     }
-    throw new Error(`The schedule expression '${text}' is never due.`);
+    throw new HostFault(`The schedule expression '${text}' is never due.`);
   };
 }
 

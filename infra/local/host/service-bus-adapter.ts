@@ -6,6 +6,12 @@
 // A3 With a string body every top-level property of a JSON object that is not an array replaces
 //    metadata of that name, whatever the case; not with dataType 'binary'.
 // A4 The first delivery counts 1 (the wire says 0).
+// A5 Cardinality many: arrays of texts lose their empty elements unless the app has the capability
+//    IncludeEmptyEntriesInMessagePayload, sequence numbers are Long objects, and without a dataType
+//    one body that is not JSON fails the whole batch before the handler is called.
+// A6 A text that surely is no JSON goes as the JSON of itself: the handler sees the same, and the
+//    library throws and catches nothing.
+import { HostFault, messageOf } from './faults.ts';
 import type { TypedData } from './rpc.ts';
 
 /** The fields of a received message that reach a handler (as @azure/service-bus names them). */
@@ -46,7 +52,112 @@ export function adaptMessage(
   }
   const text = bodyText(message);
   overwriteMetadata(text, triggerMetadata); // [A3]
-  return { data: { string: text }, triggerMetadata };
+  return { data: textData(text), triggerMetadata };
+}
+
+/** What every JSON text matches, and few others do. */
+const maybeJson =
+  /^[\s\uFEFF]*(?:[{["]|-?\d+(?:\.\d+)?(?:e[+-]?\d+)?\s*$|(?:true|false|null)\s*$)/i;
+
+/** [A6] */
+function textData(text: string): TypedData {
+  return maybeJson.test(text) ? { string: text } : { json: JSON.stringify(text) };
+}
+
+export interface BatchOptions {
+  dataType: string | undefined;
+  /** The app's capability IncludeEmptyEntriesInMessagePayload [A5]. */
+  keepsEmpty: boolean;
+}
+
+/** Data and metadata of a batch [2.3b, 2.4]. Throws where the real host fails to bind [A5]. */
+export function adaptBatch(
+  messages: readonly ReceivedMessage[],
+  options: BatchOptions,
+): AdaptedMessage {
+  const triggerMetadata = batchMetadata(messages, options);
+  const dataType = options.dataType?.toLowerCase();
+  if (dataType === 'binary') {
+    return { data: { collectionBytes: { bytes: messages.map(bodyBytes) } }, triggerMetadata };
+  }
+  const texts = messages.map(bodyText);
+  if (dataType === 'string') return { data: textArray(texts, options), triggerMetadata };
+  return { data: { json: JSON.stringify(texts.map(deserialized)) }, triggerMetadata };
+}
+
+function batchMetadata(
+  messages: readonly ReceivedMessage[],
+  options: BatchOptions,
+): Record<string, TypedData> {
+  const json = (read: (message: ReceivedMessage) => unknown): TypedData => ({
+    json: JSON.stringify(messages.map(read)),
+  });
+  const instants = (read: (message: ReceivedMessage) => Date | undefined, zone: string) =>
+    json((message) => {
+      const at = read(message);
+      return at ? dotnetInstant(at) + zone : `0001-01-01T00:00:00${zone}`;
+    });
+  const texts = (read: (message: ReceivedMessage) => unknown): TypedData =>
+    textArray(
+      messages.map((message) => String(read(message) ?? '')),
+      options,
+    );
+  const properties = json((message) => message.applicationProperties ?? {});
+  const partitionKeys = texts((message) => message.partitionKey);
+  const subjects = texts((message) => message.subject);
+  return {
+    DeliveryCountArray: json((message) => (message.deliveryCount ?? 0) + 1), // [A4]
+    DeadLetterSourceArray: texts((message) => message.deadLetterSource),
+    LockTokenArray: texts((message) => message.lockToken),
+    ExpiresAtUtcArray: instants((message) => message.expiresAtUtc, ''),
+    ExpiresAtArray: instants((message) => message.expiresAtUtc, '+00:00'),
+    EnqueuedTimeUtcArray: instants((message) => message.enqueuedTimeUtc, ''),
+    EnqueuedTimeArray: instants((message) => message.enqueuedTimeUtc, '+00:00'),
+    MessageIdArray: texts((message) => message.messageId),
+    ContentTypeArray: texts((message) => message.contentType),
+    ReplyToArray: texts((message) => message.replyTo),
+    SequenceNumberArray: { collectionSint64: { sint64: messages.map(longOf) } },
+    ToArray: texts((message) => message.to),
+    SubjectArray: subjects,
+    LabelArray: subjects,
+    CorrelationIdArray: texts((message) => message.correlationId),
+    ApplicationPropertiesArray: properties,
+    UserPropertiesArray: properties,
+    SessionIdArray: texts((message) => message.sessionId),
+    ReplyToSessionIdArray: texts((message) => message.replyToSessionId),
+    PartitionKeyArray: partitionKeys,
+    TransactionPartitionKeyArray: partitionKeys, // so in the extension's source
+  };
+}
+
+/** [A5] */
+function textArray(texts: string[], { keepsEmpty }: BatchOptions): TypedData {
+  return { collectionString: { string: keepsEmpty ? texts : texts.filter(Boolean) } };
+}
+
+/** An int64 as the protobuf loader gives it to the worker. */
+function longOf({ sequenceNumber }: ReceivedMessage): {
+  low: number;
+  high: number;
+  unsigned: boolean;
+} {
+  const value = BigInt(String(sequenceNumber ?? 0));
+  const low = Number(BigInt.asIntN(32, value));
+  return { low, high: Number(BigInt.asIntN(32, value >> 32n)), unsigned: false };
+}
+
+/** Newtonsoft reads every body to an object; one that it cannot read fails them all [2.4]. */
+function deserialized(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    throw new HostFault(
+      "Binding parameters to complex objects (such as 'Object') uses Json.NET serialization. \n" +
+        "1. Bind the parameter type as 'string' instead of 'Object' to get the raw values and " +
+        'avoid JSON deserialization, or\n2. Change the queue payload to be valid json. The JSON ' +
+        `parser failed: ${messageOf(error)}`,
+    );
+  }
 }
 
 function metadataOf(message: ReceivedMessage): Record<string, TypedData> {
@@ -82,7 +193,7 @@ function metadataOf(message: ReceivedMessage): Record<string, TypedData> {
     LockToken: message.lockToken,
   };
   for (const [name, value] of Object.entries(texts)) {
-    if (value !== undefined && value !== null) metadata[name] = { string: String(value) }; // [A1]
+    if (value !== undefined && value !== null) metadata[name] = textData(String(value)); // [A1]
   }
   return metadata;
 }
@@ -112,7 +223,7 @@ function bodyBytes(message: ReceivedMessage): Buffer {
     if (Buffer.isBuffer(body)) return body;
     if (body instanceof Uint8Array) return Buffer.from(body);
   }
-  throw new Error(
+  throw new HostFault(
     `The body of message '${String(message.messageId)}' is an AMQP ${bodyType(message)} section, ` +
       'which cannot be read as string or bytes.',
   );
@@ -137,7 +248,7 @@ function overwriteMetadata(text: string, metadata: Record<string, TypedData>): v
     const lower = name.toLowerCase();
     const key = Object.keys(metadata).find((other) => other.toLowerCase() === lower) ?? name;
     metadata[key] =
-      typeof value === 'object' ? { json: JSON.stringify(value) } : { string: scalarText(value) };
+      typeof value === 'object' ? { json: JSON.stringify(value) } : textData(scalarText(value));
   }
 }
 
@@ -166,5 +277,22 @@ export function triggerDetails(message: ReceivedMessage & { lockedUntilUtc?: Dat
     `DeliveryCount: ${(message.deliveryCount ?? 0) + 1}, ` +
     `EnqueuedTimeUtc: ${instant(message.enqueuedTimeUtc)}, ` +
     `LockedUntilUtc: ${instant(message.lockedUntilUtc)}${session}`
+  );
+}
+
+/** The same of a batch: comma-joined. */
+export function batchDetails(
+  messages: readonly (ReceivedMessage & { lockedUntilUtc?: Date })[],
+): string {
+  const all = (read: (message: (typeof messages)[number]) => unknown): string =>
+    messages.map((message) => String(read(message))).join(',');
+  const session = messages[0]?.sessionId;
+  return (
+    `MessageIdArray: ${all((one) => one.messageId)}, ` +
+    `SequenceNumberArray: ${all((one) => one.sequenceNumber)}, ` +
+    `DeliveryCountArray: ${all((one) => (one.deliveryCount ?? 0) + 1)}, ` +
+    `EnqueuedTimeUtcArray: ${all((one) => one.enqueuedTimeUtc?.toISOString())}, ` +
+    `LockedUntilArray: ${all((one) => one.lockedUntilUtc?.toISOString())}` +
+    (session === undefined ? '' : `, SessionId: ${session}`)
   );
 }

@@ -7,7 +7,7 @@
 // B3 When one call says that the connection failed, the others on it are not waited for: a claim
 //    that was under way is never answered and never rejected, and the client waits 60 s for it.
 import { ServiceBusClient } from '@azure/service-bus';
-import type { ServiceBusSettings } from './settings.ts';
+import type { ServiceBusSettings } from './host-json.ts';
 import { createLeave, type Leave } from './waits.ts';
 
 export const sessionsPerClientMax = 50;

@@ -1,7 +1,8 @@
 // One held session: receive one, run, settle, again - until it is idle, lost, or the host stops.
-// What Azure's ServiceBusSessionProcessor does with one call per session [FH 2.5].
+// What Azure's ServiceBusSessionProcessor does [FH 2.5].
 //
-// N1 One message at a time; it is settled, and that awaited, before the next is asked for.
+// N1 One message at a time (maxConcurrentCallsPerSession, which is 1 where order matters); it is
+//    settled, and that awaited, before the next is asked for.
 // N2 A throw abandons; the same session goes on and the broker hands the same message out again.
 // N3 No message for the idle time-out closes the session; a message that arrives while it closes
 //    goes back uncounted, because it never reached a handler.
@@ -10,18 +11,20 @@
 import type { ServiceBusReceivedMessage, ServiceBusSessionReceiver } from '@azure/service-bus';
 import type { Clock, Timer } from '../../../shared/clock.ts';
 import type { Say } from './console.ts';
-import type { ServiceBusSettings } from './settings.ts';
-import { createLeave, within, type Leave } from './waits.ts';
+import { HostFault } from './faults.ts';
+import { codeOf, sayUnsettled } from './service-bus-faults.ts';
+import type { ServiceBusSettings } from './host-json.ts';
+import { createLeave, createSettleGate, within, type Leave } from './waits.ts';
 
 export interface HoldOptions {
   receiver: ServiceBusSessionReceiver;
-  queue: string;
+  entity: string;
   settings: ServiceBusSettings;
   autoComplete: boolean;
   clock: Clock;
   say: Say;
   /** Runs the handler; rejects with what it threw. */
-  handle: (message: ServiceBusReceivedMessage) => Promise<void>;
+  handle: (messages: readonly ServiceBusReceivedMessage[]) => Promise<void>;
 }
 
 export interface Hold {
@@ -34,7 +37,7 @@ export interface Hold {
 /** Starts receiving on an accepted session. */
 export function holdSession(options: HoldOptions): Hold {
   const { receiver, clock, settings } = options;
-  let isBusy = false;
+  let busy = 0;
   let isOver = false;
   let lastAt = clock.now();
   let idleTimer: Timer | undefined;
@@ -42,14 +45,15 @@ export function holdSession(options: HoldOptions): Hold {
   const over = new Promise<void>((resolve) => (resolveOver = resolve));
   const renewal = renewSession(options);
   const lost = createLeave();
+  const settle = createSettleGate(); // calls of one session share a link
 
   const finish = (): void => {
     isOver = true;
     idleTimer?.cancel();
-    if (!isBusy) resolveOver();
+    if (busy === 0) resolveOver();
   };
   const watchIdle = (): void => {
-    const leftMs = isBusy
+    const leftMs = busy
       ? settings.sessionIdleTimeoutMs
       : lastAt + settings.sessionIdleTimeoutMs - clock.now();
     if (leftMs <= 0) finish();
@@ -57,9 +61,9 @@ export function holdSession(options: HoldOptions): Hold {
   };
   const processMessage = async (message: ServiceBusReceivedMessage): Promise<void> => {
     if (isOver) return; // [N3]
-    isBusy = true;
-    await handleAndSettle(options, message, lost);
-    isBusy = false;
+    busy++;
+    await handleAndSettle(options, message, { lost, settle });
+    busy--;
     lastAt = clock.now();
     if (receiver.isClosed || isOver) finish();
   };
@@ -71,7 +75,7 @@ export function holdSession(options: HoldOptions): Hold {
 
   receiver.subscribe(
     { processMessage, processError },
-    { autoCompleteMessages: false, maxConcurrentCalls: 1 },
+    { autoCompleteMessages: false, maxConcurrentCalls: settings.maxConcurrentCallsPerSession },
   );
   watchIdle();
   const ended = over.then(async () => {
@@ -84,53 +88,35 @@ export function holdSession(options: HoldOptions): Hold {
   return { ended, stop: finish };
 }
 
+type Settle = ReturnType<typeof createSettleGate>;
+
 async function handleAndSettle(
   options: HoldOptions,
   message: ServiceBusReceivedMessage,
-  lost: Leave,
+  { lost, settle }: { lost: Leave; settle: Settle },
 ): Promise<void> {
   const { receiver } = options;
   let isDone = true;
   try {
-    await options.handle(message);
+    await options.handle([message]);
   } catch {
     isDone = false; // the invoker has said it
   }
   if (isDone && !options.autoComplete) return;
+  const action = isDone ? 'Complete' : 'Abandon';
   try {
-    const settling = isDone
-      ? receiver.completeMessage(message) // [N1]
-      : receiver.abandonMessage(message); // [N2]
+    const settling = settle(
+      action,
+      () =>
+        isDone
+          ? receiver.completeMessage(message) // [N1]
+          : receiver.abandonMessage(message), // [N2]
+    );
     // the client waits 60 s for an answer that a broken connection never brings
-    if (!(await lost.orDone(settling))) throw new Error('SessionLockLost: the link is gone');
+    if (!(await lost.orDone(settling))) throw new HostFault('SessionLockLost: the link is gone');
   } catch (error) {
-    sayUnsettled(options, { message, action: isDone ? 'Complete' : 'Abandon', error }); // [N5]
+    sayUnsettled(options, { message, action, error }); // [N5]
   }
-}
-
-interface Unsettled {
-  message: ServiceBusReceivedMessage;
-  action: string;
-  error: unknown;
-}
-
-/** The processor's error line, plus which message it was. */
-export function sayUnsettled(
-  options: { queue: string; say: Say },
-  { message, action, error }: Unsettled,
-): void {
-  const session = message.sessionId === undefined ? '' : `, SessionId=${message.sessionId}`;
-  options.say(
-    'warning',
-    `Message processing error (Action=${action}, EntityPath=${options.queue}${session}, ` +
-      `MessageId=${String(message.messageId)}): ${codeOf(error)}`,
-  );
-}
-
-/** Code and text of an error of the client. */
-export function codeOf(error: unknown): string {
-  const { code, message } = error as { code?: unknown; message?: unknown };
-  return [code, message].filter((part) => part !== undefined && part !== '').join(': ');
 }
 
 const renewBufferMsMax = 10_000;
@@ -155,7 +141,7 @@ function renewSession(options: HoldOptions): { stop(): void } {
       arm();
     } catch (error) {
       if (isStopped || receiver.isClosed) return;
-      const where = `EntityPath=${options.queue}, SessionId=${receiver.sessionId}`;
+      const where = `EntityPath=${options.entity}, SessionId=${receiver.sessionId}`;
       say('warning', `Message processing error (Action=RenewLock, ${where}): ${codeOf(error)}`);
       // the real processor gives up on what is not transient
       if ((error as { retryable?: boolean }).retryable) arm();

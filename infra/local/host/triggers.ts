@@ -6,9 +6,25 @@ import type { Clock } from '../../../shared/clock.ts';
 import type { Say } from './console.ts';
 import type { HostFunction } from './functions.ts';
 import type { Call, Invoker } from './invoker.ts';
-import { adaptMessage, triggerDetails } from './service-bus-adapter.ts';
-import { listenToQueue, listenToSessions, readQueueTrigger } from './service-bus.ts';
-import { connectionString, type HostSettings } from './settings.ts';
+import { messageOf, unsupported } from './faults.ts';
+import { withRetry, type RetryOptions } from './retry.ts';
+import {
+  adaptBatch,
+  adaptMessage,
+  batchDetails,
+  triggerDetails,
+  type AdaptedMessage,
+} from './service-bus-adapter.ts';
+import { listenToBatches, listenToSessionBatches } from './service-bus-batch.ts';
+import {
+  readBusTrigger,
+  type BusTrigger,
+  type Listener,
+  type ListenerOptions,
+} from './service-bus-trigger.ts';
+import { listenToEntity, listenToSessions } from './service-bus.ts';
+import type { HostSettings } from './host-json.ts';
+import { connectionString } from './settings.ts';
 import { startTimer, timerJson, type TimerStore } from './timer.ts';
 
 export interface TriggersOptions {
@@ -18,6 +34,8 @@ export interface TriggersOptions {
   clock: Clock;
   say: Say;
   invoker: Invoker;
+  /** The app's capability IncludeEmptyEntriesInMessagePayload. */
+  keepsEmptyEntries: boolean;
 }
 
 export interface Triggers {
@@ -38,7 +56,7 @@ export function startTriggers(options: TriggersOptions): Triggers {
     } catch (error) {
       refused.push({
         name: fn.name,
-        reason: error instanceof Error ? error.message : String(error),
+        reason: messageOf(error),
       });
     }
   }
@@ -51,47 +69,109 @@ export function startTriggers(options: TriggersOptions): Triggers {
   };
 }
 
-function startTimerOf(options: TriggersOptions, fn: HostFunction): { stop(): Promise<void> } {
+type Started = { stop(): Promise<void> };
+
+function startTimerOf(options: TriggersOptions, fn: HostFunction): Started {
   const { store, clock, say, invoker } = options;
+  const stopping = new AbortController();
+  const retrying = retryOptions(options, fn, stopping.signal);
   const fire = async (json: string, reason: string): Promise<void> => {
     await turn(); // a start-up run comes after the host has started
-    await invoker.run(fn, { data: { json }, reason, wantsResponse: false });
+    await withRetry(retrying, (retryContext) =>
+      invoker.run(fn, { data: { json }, reason, wantsResponse: false, retryContext }),
+    );
   };
-  return startTimer({ fn, store, clock, say, fire });
+  const timer = startTimer({ fn, store, clock, say, fire });
+  return {
+    stop() {
+      stopping.abort();
+      return timer.stop();
+    },
+  };
 }
 
-function startListenerOf(options: TriggersOptions, fn: HostFunction): { stop(): Promise<void> } {
+function startListenerOf(options: TriggersOptions, fn: HostFunction): Started {
   const { clock, say, invoker } = options;
   const settings = options.settings.serviceBus;
-  const trigger = readQueueTrigger(fn, settings);
+  const trigger = readBusTrigger(fn, settings);
   const connection = connectionString(fn.trigger['connection']);
-  const handle = async (message: ServiceBusReceivedMessage): Promise<void> => {
-    await invoker.run(fn, messageCall(message, trigger.dataType));
+  if (fn.retry) {
+    say('warning', `Soon retries will not be supported for function '${fn.name}'.`); // [FH 2.9]
+  }
+  const stopping = new AbortController();
+  const retrying = retryOptions(options, fn, stopping.signal);
+  const handle = async (messages: readonly ServiceBusReceivedMessage[]): Promise<void> => {
+    const call = bind(options, { fn, trigger, messages });
+    await withRetry(retrying, (retryContext) => invoker.run(fn, { ...call, retryContext }));
   };
-  const listen = trigger.isSession ? listenToSessions : listenToQueue;
-  return listen({ fn, connection, settings, clock, say, handle }, trigger);
+  const listener = listen(trigger)({ fn, trigger, connection, settings, clock, say, handle });
+  return {
+    stop() {
+      stopping.abort();
+      return listener.stop();
+    },
+  };
 }
 
-function messageCall(message: ServiceBusReceivedMessage, dataType: string | undefined): Call {
-  const { data, triggerMetadata } = adaptMessage(message, dataType);
+function listen({ isSession, isBatch }: BusTrigger): (options: ListenerOptions) => Listener {
+  if (isBatch) return isSession ? listenToSessionBatches : listenToBatches;
+  return isSession ? listenToSessions : listenToEntity;
+}
+
+function retryOptions(
+  { clock, say }: TriggersOptions,
+  fn: HostFunction,
+  signal: AbortSignal,
+): RetryOptions {
+  return { policy: fn.retry, clock, signal, note: (text) => say('information', text) };
+}
+
+interface Binding {
+  fn: HostFunction;
+  trigger: BusTrigger;
+  messages: readonly ServiceBusReceivedMessage[];
+}
+
+/** What a handler gets; a body that cannot be bound fails before it [FH 2.4] and is said here. */
+function bind({ say, keepsEmptyEntries }: TriggersOptions, binding: Binding): Call {
+  const { fn, trigger, messages } = binding;
+  const { dataType } = trigger;
+  try {
+    const [first] = messages;
+    if (!trigger.isBatch && first) {
+      const details = (): string => triggerDetails(first);
+      return { ...messageCall(first, adaptMessage(first, dataType)), details };
+    }
+    const adapted = adaptBatch(messages, { dataType, keepsEmpty: keepsEmptyEntries });
+    return {
+      ...adapted,
+      reason: '(null)',
+      details: () => batchDetails(messages),
+      wantsResponse: false,
+    };
+  } catch (error) {
+    const what = `Exception while executing function: Functions.${fn.name}`;
+    const why = `Exception binding parameter '${fn.triggerName}'`;
+    say('error', `Executed 'Functions.${fn.name}' (Failed)\n${what}. ${why}. ${messageOf(error)}`);
+    throw error;
+  }
+}
+
+function messageCall(message: ServiceBusReceivedMessage, adapted: AdaptedMessage): Call {
   const trace =
     message.applicationProperties?.['Diagnostic-Id'] ??
     message.applicationProperties?.['traceparent'];
   return {
-    data,
-    triggerMetadata,
+    ...adapted,
     reason: '(null)',
-    details: () => triggerDetails(message),
     wantsResponse: false,
     ...(typeof trace === 'string' ? { traceParent: trace } : {}),
   };
 }
 
-/** POST /admin/functions/{name}: starts a run with an input given by hand [FH 5.5]. */
-export async function runByHand(invoker: Invoker, fn: HostFunction, input: string): Promise<void> {
-  const call = callByHand(fn, input);
-  // 202 is answered now; the invoker says how it ends
-  void invoker.run(fn, call).catch(() => {});
+/** [FH 5.5] Runs a function with an input given by hand; throws when it cannot be. */
+export function runByHand(invoker: Invoker, fn: HostFunction, input: string): Promise<unknown> {
+  return invoker.run(fn, callByHand(fn, input));
 }
 
 function callByHand(fn: HostFunction, input: string): Call {
@@ -99,18 +179,24 @@ function callByHand(fn: HostFunction, input: string): Call {
   if (fn.kind === 'timer') {
     return { data: { json: timerJson(undefined, undefined, false) }, reason, wantsResponse: false };
   }
-  if (fn.kind === 'serviceBus') {
-    const now = new Date();
-    const message = { body: Buffer.from(input), messageId: '', enqueuedTimeUtc: now };
-    const { data, triggerMetadata } = adaptMessage(message, String(fn.trigger['dataType'] ?? ''));
-    return { data, triggerMetadata, reason, wantsResponse: false };
-  }
+  if (fn.kind === 'serviceBus') return busCallByHand(fn, { input, reason });
+  if (fn.kind === 'warmup') return { data: { json: '{}' }, reason, wantsResponse: false };
   if (fn.kind === 'http') {
     const url = 'http://localhost/';
     const http = { method: 'POST', url, body: { bytes: Buffer.from(input) } };
     return { data: { http }, reason, wantsResponse: true };
   }
-  throw new Error(
-    `running a ${fn.triggerType} function by hand is not supported by the local host`,
-  );
+  throw unsupported(`running a ${fn.triggerType} function by hand`);
+}
+
+/** The input is the body; of the metadata little is known [FH 5.5]. */
+function busCallByHand(fn: HostFunction, by: { input: string; reason: string }): Call {
+  const body = Buffer.from(by.input);
+  const message = { body, messageId: '', enqueuedTimeUtc: new Date() };
+  const dataType = String(fn.trigger['dataType'] ?? '');
+  const isBatch = /^many$/i.test(String(fn.trigger['cardinality']));
+  const adapted = isBatch
+    ? adaptBatch([message], { dataType, keepsEmpty: false })
+    : adaptMessage(message, dataType);
+  return { ...adapted, reason: by.reason, wantsResponse: false };
 }

@@ -51,3 +51,23 @@ export function createLeave(): Leave {
     },
   };
 }
+
+/** Equal outcomes may overlap; another outcome waits until they are through. */
+export function createSettleGate(): (
+  outcome: string,
+  settle: () => Promise<void>,
+) => Promise<void> {
+  let current = '';
+  let group: Promise<unknown> = Promise.resolve();
+  let before: Promise<unknown> = Promise.resolve();
+  return (outcome, settle) => {
+    if (outcome !== current) {
+      current = outcome;
+      before = group;
+    }
+    const mine = before.then(settle);
+    // `then`: else each group would keep the values of all before it
+    group = Promise.all([group, mine.catch(() => {})]).then(() => undefined);
+    return mine;
+  };
+}

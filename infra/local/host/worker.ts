@@ -6,6 +6,7 @@
 // W2 An app is loaded once per process (ES modules cannot be unloaded): a later host on the same
 //    folder re-uses the registrations and runs the appStart hooks again.
 // W3 A throw of the handler is the only failure; a hook that throws fails the invocation.
+import { HostFault } from './faults.ts';
 import { existsSync, readFileSync, realpathSync } from 'node:fs';
 import { glob } from 'node:fs/promises';
 import { createRequire } from 'node:module';
@@ -55,7 +56,7 @@ export async function loadApp(appDir: string, log: CoreLog): Promise<LoadedApp> 
   const dir = realpathSync(resolve(appDir));
   const state = installCoreModule();
   const present = loadedApps.get(dir);
-  if (present?.isOpen) throw new Error(`a host is already open on ${dir} in this process`);
+  if (present?.isOpen) throw new HostFault(`a host is already open on ${dir} in this process`);
   state.log = log;
   const app = present ?? (await loadFresh(dir));
   state.current = app.registrations;
@@ -68,7 +69,7 @@ async function loadFresh(dir: string): Promise<LoadedApp> {
   const state = installCoreModule();
   const registrations = emptyRegistrations();
   const { main, isModule } = readPackage(dir);
-  if (state.loading) throw new Error('another app is being loaded in this process');
+  if (state.loading) throw new HostFault('another app is being loaded in this process');
   state.loading = registrations;
   try {
     for (const file of await entryFiles(dir, main)) {
@@ -91,10 +92,10 @@ function readPackage(dir: string): { main: string; isModule: boolean } {
   try {
     parsed = JSON.parse(readFileSync(path, 'utf8')) as { main?: unknown; type?: unknown };
   } catch (cause) {
-    throw new Error(`Worker failed to load package.json: ${textOf(cause)}`, { cause });
+    throw new HostFault(`Worker failed to load package.json: ${textOf(cause)}`, { cause });
   }
   if (typeof parsed.main !== 'string') {
-    throw new Error(`${path} names no "main": the files that register functions`);
+    throw new HostFault(`${path} names no "main": the files that register functions`);
   }
   return { main: parsed.main, isModule: parsed.type === 'module' };
 }
@@ -104,7 +105,7 @@ async function entryFiles(dir: string, main: string): Promise<string[]> {
   const plain = join(dir, main);
   if (!/[*?{}[\]!()]/.test(main)) {
     if (existsSync(plain)) return [plain];
-    throw unableToLoad(main, new Error('File does not exist'));
+    throw unableToLoad(main, new HostFault('File does not exist'));
   }
   const found: string[] = [];
   for await (const path of glob(main, { cwd: dir })) found.push(path);
@@ -113,7 +114,7 @@ async function entryFiles(dir: string, main: string): Promise<string[]> {
     .filter((path) => /\.[cm]?js$/.test(path))
     .sort((a, b) => depth(a) - depth(b) || (a < b ? -1 : 1));
   if (files.length === 0) {
-    throw unableToLoad(main, new Error('Found zero files matching the supplied pattern'));
+    throw unableToLoad(main, new HostFault('Found zero files matching the supplied pattern'));
   }
   return files.map((path) => join(dir, path));
 }
@@ -126,9 +127,9 @@ async function loadEntry(file: string, isModule: boolean): Promise<void> {
   }
 }
 
-function unableToLoad(file: string, cause: unknown): Error {
+function unableToLoad(file: string, cause: unknown): HostFault {
   const message = `Worker was unable to load entry point "${file}": ${textOf(cause)}`;
-  return new Error(message, { cause });
+  return new HostFault(message, { cause });
 }
 
 function textOf(error: unknown): string {
@@ -167,7 +168,7 @@ export async function invoke(
   fn: RegisteredFunction,
   invocation: Invocation,
 ): Promise<InvocationOutcome> {
-  if (!app.model) throw new Error('the app registered no programming model');
+  if (!app.model) throw new HostFault('the app registered no programming model');
   const { hooks, appHookData } = app.registrations;
   const core: CoreContext = {
     invocationId: invocation.request.invocationId,
@@ -217,7 +218,7 @@ function hookContext<T extends object>(fixed: Record<string, unknown>, open: T):
       enumerable: true,
       get: () => value,
       set: () => {
-        throw new Error(`Cannot assign to read only property '${name}'`);
+        throw new TypeError(`Cannot assign to read only property '${name}'`);
       },
     });
   }
