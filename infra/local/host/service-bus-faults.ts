@@ -1,4 +1,4 @@
-// What a listener says when it cannot receive or settle, and how long it waits until it tries again.
+// What a listener says when it cannot receive or settle, and how long it waits before it tries on.
 //
 // F1 A cause is said once until it has passed: a broker that is away fills no log.
 // F2 The wait doubles up to a second; what waiting will not mend is tried four times a minute.
