@@ -88,6 +88,71 @@ export const errorRegistry = {
     remedy: 'mend the convoy and deploy it, then retry; or skip the message',
     settlement: 'hold',
   },
+  CVY_EFFECT: {
+    meaning: 'the effect of the convoy rejected',
+    remedy: 'check the system it calls; then retry, or skip the message',
+    settlement: 'hold',
+  },
+  CVY_EFFECT_TIMEOUT: {
+    meaning: 'the effect of the convoy took longer than effectSeconds',
+    remedy: 'check the system it calls, or raise effectSeconds; then retry',
+    settlement: 'hold',
+  },
+  CVY_VERSION: {
+    meaning: 'a message or a state was written by a newer version of the definition',
+    remedy: 'deploy that version, then retry',
+    settlement: 'hold',
+  },
+  CVY_MIGRATE: {
+    meaning: 'a migrate function threw',
+    remedy: 'mend it and deploy it, then retry',
+    settlement: 'hold',
+  },
+  CVY_SENDER_POSITION: {
+    meaning: "a message has no senderPosition although the convoy follows the sender's order",
+    remedy: 'stamp every message with 1, 2, 3 … per key',
+    settlement: 'complete',
+  },
+  CVY_STALE: {
+    meaning: 'a message came after its senderPosition had been settled or gone on without',
+    remedy: 'nothing, where later versions replace earlier ones; else raise gap.waitSeconds',
+    settlement: 'complete',
+  },
+  CVY_GAP: {
+    meaning: 'a senderPosition did not come within gap.waitSeconds',
+    remedy: 'send what is missing and retry; or skip to go on without it',
+    settlement: 'hold',
+  },
+  CVY_LATE: {
+    meaning: 'a message came for a closed window, and the window parks what is late',
+    remedy: 'replay it to amend the window; or leave it',
+    settlement: 'complete',
+  },
+  CVY_WINDOW_FORGOTTEN: {
+    meaning: 'a message came for a window that is no longer kept',
+    remedy: 'replay it to apply it without counting it; or raise retentionSeconds',
+    settlement: 'complete',
+  },
+  CVY_COMPLETED: {
+    meaning: 'a message came after the convoy was completed',
+    remedy: 'replay it where it is parked; or use a new key for new business',
+    settlement: 'complete',
+  },
+  CVY_PARKED: {
+    meaning: 'an operator set the message aside',
+    remedy: 'replay it when the reason is gone',
+    settlement: 'complete',
+  },
+  CVY_PARKED_FULL: {
+    meaning: 'more messages of one key are set aside than it may hold',
+    remedy: 'mend what fails, then replay',
+    settlement: 'hold',
+  },
+  CVY_SKIPPED: {
+    meaning: 'an operator left the message out',
+    remedy: 'nothing; it is recorded as skipped',
+    settlement: 'complete',
+  },
   CVY_HOLE: {
     meaning: 'an admitted message cannot be read although the gate counts it',
     remedy: 'check who deletes items of the convoys container; restore the item, then retry',

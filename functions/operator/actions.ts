@@ -11,7 +11,6 @@ import { detailOf } from './reads.ts';
 import { assertParameters, convoyIn, keyIn, objectIn } from './request.ts';
 import type { Call } from './request.ts';
 
-const actionsNotBuilt = ['park', 'replay', 'cancel', 'verify'];
 const reasonLengthMax = 1_000;
 const byLengthMax = 200;
 
@@ -44,7 +43,7 @@ function shown(value: unknown): string {
   return (JSON.stringify(value) ?? 'absent').slice(0, 60);
 }
 
-/** `POST …/{pause|resume|retry|skip}` → the new detail. */
+/** `POST …/{pause|resume|retry|skip|park|replay|cancel}` → the new detail. */
 export async function actOnConvoy(deps: OperatorDeps, call: Call) {
   assertParameters(call, []);
   const name = call.params['action'] ?? '';
@@ -68,10 +67,8 @@ export async function actOnConvoy(deps: OperatorDeps, call: Call) {
 }
 
 function unknownAction(name: string): ConvoyError {
-  const built = operatorActions.join(', ');
-  return actionsNotBuilt.includes(name)
-    ? new ConvoyError('CVY_NOT_BUILT', `action '${name}' is not built yet; built are ${built}`)
-    : new ConvoyError('CVY_NOT_FOUND', `there is no action '${name}'; there are ${built}`);
+  const all = operatorActions.join(', ');
+  return new ConvoyError('CVY_NOT_FOUND', `there is no action '${name}'; there are ${all}`);
 }
 
 const messageFields = ['type', 'body', 'id', 'occurredAt', 'senderPosition', 'schemaVersion'];

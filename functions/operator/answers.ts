@@ -3,7 +3,14 @@
 // Owns the shape of every answer. Leaves reading to reads.ts and HTTP to routes.ts. Fields beyond
 // the contract are additions; none of the contract's fields is ever left out (null = not there).
 import { errorRegistry } from '../../shared/errors.ts';
-import type { ClosedWindow, Hold, OpenWindow } from '../../shared/convoy/state.ts';
+import {
+  type ClosedWindow,
+  type Hold,
+  type OpenWindow,
+  type Progress,
+  withDefaults,
+} from '../../shared/convoy/state.ts';
+import { averageOf } from '../../shared/convoy/window.ts';
 import type {
   DeadItem,
   GateItem,
@@ -32,9 +39,16 @@ export function cursorOf(gate: GateItem, progress: ProgressItem | undefined): nu
   return Math.max(progress?.cursor ?? 0, gate.cursor ?? 0);
 }
 
-/** A stale gate may lag behind the cursor; a backlog is never negative. */
+/** Admitted and neither settled nor parked: what is behind the cursor, and what was taken but waits
+ *  for a gap or in a parked lane. A stale gate may lag behind the cursor; never negative. */
 export function backlogOf(gate: GateItem, progress: ProgressItem | undefined): number {
-  return Math.max(0, gate.tail - cursorOf(gate, progress));
+  return Math.max(0, gate.tail - cursorOf(gate, progress)) + (progress?.taken?.length ?? 0);
+}
+
+/** Messages set aside: one by one, or in a parked lane. */
+function parkedOf(progress: ProgressItem | undefined): number {
+  const inLane = progress?.laneParked ? progress.taken.length : 0;
+  return (progress?.parked?.length ?? 0) + inLane;
 }
 
 /** [H8] While held the gate carries the hold; else the progress does. */
@@ -74,6 +88,7 @@ export function summaryAnswer({ gate, progress, headAdmittedAt }: KeyFacts, nowM
     cursor: cursorOf(gate, progress),
     backlog: backlogOf(gate, progress),
     headAgeSeconds: headAgeMs === null ? null : Math.floor(headAgeMs / 1000),
+    parked: parkedOf(progress),
     hold: holdAnswer(holdOf(gate, progress)),
     updatedAt: isoInstant(Math.max(gate.writtenAt, progress?.writtenAt ?? 0)),
   };
@@ -96,11 +111,38 @@ export function detailAnswer(
     instanceId: gate.epoch > 0 ? instanceIdOf(gate.convoy, gate.key, gate.epoch) : null,
     settled: progress?.settled ?? 0,
     counts: progress?.counts ?? null,
+    aside: progress === undefined ? null : asideAnswer(progress),
+    gap: progress === undefined ? null : gapAnswer(progress),
+    completedAt: instantOrNull(progress?.completed?.at),
     repeats: facts.repeats,
     deadLettered: facts.deadLettered,
     watermark: instantOrNull(progress?.watermark),
     dueAt: instantOrNull(gate.dueAt),
     lastMessageId: gate.lastMessageId,
+  };
+}
+
+/** What is set aside: message by message, and the lane behind a poisonous one. */
+function asideAnswer(progress: Progress) {
+  const { parked, healing, laneParked, taken } = withDefaults(progress);
+  return {
+    count: parked.length,
+    positions: parked.slice(0, 100),
+    healing: healing.length,
+    lane: laneParked === null ? null : { ...holdAnswer(laneParked), messages: taken.length },
+  };
+}
+
+/** What the sender's order waits for. */
+function gapAnswer(written: Progress) {
+  const progress = withDefaults(written);
+  const [first] = progress.taken;
+  if (progress.gapSince === null || first === undefined) return null;
+  return {
+    from: progress.nextSender,
+    to: (first.senderPosition ?? progress.nextSender) - 1,
+    messages: progress.taken.length,
+    since: isoInstant(progress.gapSince),
   };
 }
 
@@ -121,8 +163,9 @@ function bodyFields({ bodyText, bodyBase64 }: Pick<InboxItem, 'bodyText' | 'body
 
 /** One item of `…/messages`. */
 export function messageAnswer(item: InboxItem) {
-  const code = item.code ?? item.fault?.code;
-  const reason = item.reason ?? item.fault?.reason;
+  // A healed message has lost the code with which it was parked: null in the store.
+  const code = item.code ?? item.fault?.code ?? undefined;
+  const reason = item.reason ?? item.fault?.reason ?? undefined;
   return {
     position: item.position,
     messageId: item.messageId,
@@ -172,6 +215,8 @@ function aggregateAnswer(window: OpenWindow) {
     max,
     first,
     last,
+    average: averageOf(window),
+    ...(window.result === undefined ? {} : { result: window.result }),
   };
 }
 
@@ -231,7 +276,7 @@ export function rollUpAnswer(item: RollUpItem) {
 
 /** `GET /stats`. */
 export function statsAnswer(totals: Totals, nowMs: number) {
-  const settledOutcomes = ['applied', 'rejected', 'invalid', 'skipped'];
+  const settledOutcomes = ['applied', 'rejected', 'invalid', 'skipped', 'parked'];
   const settled = settledOutcomes.reduce((sum, name) => sum + (totals.counts[name] ?? 0), 0);
   return {
     at: isoInstant(nowMs),

@@ -5,8 +5,9 @@
 //
 // R1. Reads may be stale [H14]: gate and progress are of different moments; answers.ts clamps.
 // R2. The head of the inbox is read only where there is a backlog, `readsAtOnce` at a time.
-// R3. Idle keys have no backlog (H6 closes only at cursor = tail), so `backlog=true` asks the
-//     active and the held ones and never walks the idle ones.
+// R3. An idle key has a backlog only where messages are taken and not settled (H6 closes only at
+//     cursor = tail), so `backlog=true` asks the active and held ones and those with something
+//     aside, and never walks the idle ones.
 import { ConvoyError } from '../../shared/errors.ts';
 import { convoyIdOf, convoyNamePattern } from '../../shared/keys.ts';
 import type { GateItem, ProgressItem } from '../../shared/store/items.ts';
@@ -75,13 +76,13 @@ export async function listConvoys({ store, clock }: OperatorDeps, call: Call) {
   const status = wordIn(call, 'status', [...phases, ...holds, 'none'] as const);
   const withBacklog = flagIn(call, 'backlog');
   const request = pageRequest(call, 'convoys');
-  // Nothing is parked yet: parking is refused by name, so the list of parked keys is empty.
-  if (flagIn(call, 'parked')) return { items: [] };
-
+  const isParked = flagIn(call, 'parked');
   const narrow: Narrow = convoy === undefined ? {} : { convoy };
   const passes = (summary: Summary): boolean =>
-    (!withBacklog || summary.backlog > 0) && (status !== 'none' || summary.hold.kind === 'none');
-  const sources = gateSources({ store, narrow, status, withBacklog }).map(
+    (!withBacklog || summary.backlog > 0) &&
+    (!isParked || summary.parked > 0) &&
+    matches(summary, status);
+  const sources = gateSources({ store, narrow, status, withBacklog, isParked }).map(
     (source): Source<Summary> =>
       async (limit, continuation) => {
         const page = await source(limit, continuation);
@@ -92,33 +93,53 @@ export async function listConvoys({ store, clock }: OperatorDeps, call: Call) {
   return pageOf(sources, request);
 }
 
+type Status = (typeof phases | typeof holds)[number] | 'none' | undefined;
+
+/** A status filters by phase or by hold. */
+function matches({ phase, hold }: Summary, status: Status): boolean {
+  return status === undefined || phase === status || hold.kind === status;
+}
+
 type Narrow = Pick<GateFilter, 'convoy'>;
 
 /** Which lists of the store hold the gates that a status can match [R3]. */
 function gateSources(ask: {
   store: ConvoyStore;
   narrow: Narrow;
-  status: (typeof phases | typeof holds)[number] | 'none' | undefined;
+  status: Status;
   withBacklog: boolean;
+  isParked: boolean;
 }): Source<GateItem>[] {
   const { store, narrow, status, withBacklog } = ask;
   const ofPhase =
     (phase?: GateItem['phase']): Source<GateItem> =>
     (limit, continuation) =>
       store.listGates({ ...narrow, ...(phase && { phase }), limit, ...pick(continuation) });
+  const aside = (phase?: GateItem['phase']): Source<GateItem> => {
+    const source = gatesOf(store, (filter) => store.listAside({ ...narrow, ...filter }));
+    if (phase === undefined) return source;
+    return async (limit, continuation) => {
+      const page = await source(limit, continuation);
+      return { ...page, items: page.items.filter((gate) => gate.phase === phase) };
+    };
+  };
+  if (ask.isParked) return [aside()];
   const hold = holds.find((kind) => kind === status);
-  if (hold) return [heldGates(store, narrow, hold)];
+  if (hold) return [gatesOf(store, (filter) => store.listHeld(hold, { ...narrow, ...filter }))];
   const phase = phases.find((name) => name === status);
   if (phase) return [ofPhase(phase)];
-  return withBacklog ? [ofPhase('active'), ofPhase('held')] : [ofPhase()];
+  return withBacklog ? [ofPhase('active'), ofPhase('held'), aside('idle')] : [ofPhase()];
 }
 
 const pick = (continuation: string | undefined) =>
   continuation === undefined ? {} : { continuation };
 
-function heldGates(store: ConvoyStore, narrow: Narrow, kind: string): Source<GateItem> {
+function gatesOf(
+  store: ConvoyStore,
+  list: (filter: GateFilter) => Promise<Page<ProgressItem>>,
+): Source<GateItem> {
   return async (limit, continuation) => {
-    const page = await store.listHeld(kind, { ...narrow, limit, ...pick(continuation) });
+    const page = await list({ limit, ...pick(continuation) });
     const gates = await mapBounded(page.items, ({ convoyId }) => store.readGate(convoyId));
     return { ...page, items: gates.flatMap((gate) => (gate ? [gate.item] : [])) };
   };

@@ -1,8 +1,10 @@
-// PURE. What an adopter writes: defineConvoy({...}). No Azure word in it; testable with an array.
+// PURE. What an adopter writes: defineConvoy({...}). No Azure word in it; testable with an array
+// (shared/run-convoy.ts).
 //
-// Owns the vocabulary of a definition, its defaults and the check at load that lists every fault.
-import assert from 'node:assert/strict';
+// Owns the vocabulary of a definition and its defaults; definition-check.ts lists every fault.
+import { faultsOf } from './definition-check.ts';
 import type { BodyOf, StandardSchema } from './schema.ts';
+import type { CheckedWindow, WindowDefinition } from './window-definition.ts';
 
 /** One message as the handler sees it. Instants are epoch milliseconds. */
 export interface Message<Body> {
@@ -10,7 +12,7 @@ export interface Message<Body> {
   id: string;
   key: string;
   type: string;
-  /** What the schema made of the body. */
+  /** What the upcasters and the schema made of the body. */
   body: Body;
   /** Convoy's own number of the message in its key: 1, 2, 3 … */
   position: number;
@@ -20,26 +22,27 @@ export interface Message<Body> {
 }
 
 /** What `apply` may do besides returning the next state. */
-export interface ApplyContext {
+export interface ApplyContext<Effect = unknown> {
+  /** What `effect` resolved with for this message; undefined in a convoy without effect. */
+  readonly effect: Effect | undefined;
   /** Sends an output to the queue `<convoy>-out`, in order, with a deterministic message id. */
   emit(type: string, body: unknown): void;
   /** A business refusal: recorded, not retried; the state stays as it was before the message. */
   reject(reason: string): void;
+  /** The convoy's business has ended: closes all open windows; `afterComplete` rules what comes. */
+  complete(): void;
 }
 
-export interface WindowDefinition<State = unknown, Body = unknown> {
-  name: string;
-  kind: 'tumbling';
-  /** Length; windows are aligned to the Unix epoch, `[start, end)` by event time. */
-  seconds: number;
-  /** What the message adds; undefined = not counted. `before` is the state before this message. */
-  value(message: Message<Body>, before: State): number | bigint | undefined;
-  /** How long after its end, by event time, a window stays open for stragglers. Default 0. */
-  graceSeconds?: number;
-  /** Wall-clock silence of the key after which its open windows close. Default: never. */
-  quietSeconds?: number;
-  /** What becomes of a message for a closed window. `amend`: emitted again with revision + 1. */
-  late?: 'amend';
+/** What `effect` is told. */
+export interface EffectContext<State = unknown> {
+  /** The same for every attempt at this message, in every epoch and after a replay. */
+  readonly idempotencyKey: string;
+  /** Aborted when `effectSeconds` have passed. */
+  readonly signal: AbortSignal;
+  /** The state before the message. */
+  readonly state: State;
+  /** 1 at the first attempt. */
+  readonly attempt: number;
 }
 
 export interface RetryDefinition {
@@ -50,20 +53,50 @@ export interface RetryDefinition {
   maxDelaySeconds?: number;
 }
 
-export interface ConvoyOptions<Schema extends StandardSchema, State> {
+export interface GapDefinition {
+  /** How long a message waits for those before it, after the backlog is taken. Default 30. */
+  waitSeconds?: number;
+  /** What follows the wait: stop the key until an operator acts, or go on without. Default
+   *  `block`. */
+  onTimeout?: 'block' | 'continue';
+  /** How many messages may wait at most, 1-5000; when more would, `onTimeout` happens at once.
+   *  Default 1000. */
+  messagesMax?: number;
+}
+
+export interface ConvoyOptions<Schema extends StandardSchema, State, Effect = undefined> {
   /** `[a-z][a-z0-9-]{0,29}`. */
   name: string;
   /** The input queue. Default: the name. */
   queue?: string;
   schema: Schema;
   initialState: State;
-  /** Pure: the next state from the state and one message. A throw is a failure, see `retry`. */
-  apply(state: State, message: Message<BodyOf<Schema>>, context: ApplyContext): State;
+  /** Optional work with the outside world, before the message is applied: one message at a time,
+   *  committed before the next; at least once, see `idempotencyKey`. A message that `apply`
+   *  rejects without it has no effect. A rejection is a failure, see `retry`. */
+  effect?(message: Message<BodyOf<Schema>>, context: EffectContext<State>): Promise<Effect>;
+  /** Time limit of one attempt at `effect`, 1-300 s. Default 30. */
+  effectSeconds?: number;
+  /** Pure: the next state from the state and one message. A throw is a failure, see `retry`. In a
+   *  convoy with `effect` it runs twice: first without its result, to see whether it rejects. */
+  apply(state: State, message: Message<BodyOf<Schema>>, context: ApplyContext<Effect>): State;
+  /** Durable timers; the key stays in order meanwhile. */
   retry?: RetryDefinition;
-  /** `block` stops the line of this key until an operator acts. */
-  onPoison?: 'block';
-  order?: 'broker';
+  /** After the last attempt: `block` (default) stops the key; `park` sets the message aside;
+   *  `park-lane` sets it and all that follow aside, until they are replayed in order. */
+  onPoison?: 'block' | 'park' | 'park-lane';
+  /** `broker` (default): as they were enqueued. `sender`: by senderPosition 1, 2, 3 … */
+  order?: 'broker' | 'sender';
+  gap?: GapDefinition;
+  /** What becomes of a message after `context.complete()`. Default `park`. */
+  afterComplete?: 'reopen' | 'park' | 'reject';
   windows?: readonly WindowDefinition<State, BodyOf<Schema>>[];
+  /** Version of message bodies and of the state, 1, 2, 3 … Default 1. */
+  version?: number;
+  /** From a body of version n to one of n + 1; each version below `version` has one. */
+  upcast?: Readonly<Record<number, (body: unknown) => unknown>>;
+  /** From a state of version n to one of n + 1; a version without one keeps the state as it is. */
+  migrate?: Readonly<Record<number, (state: unknown) => unknown>>;
   /** How long an instance without backlog waits for the next message before it closes. Default
    *  5. */
   lingerSeconds?: number;
@@ -80,10 +113,18 @@ export interface ConvoyDefinition {
   readonly schema: StandardSchema;
   readonly initialState: unknown;
   readonly apply: (state: unknown, message: Message<unknown>, context: ApplyContext) => unknown;
+  readonly effect:
+    ((message: Message<unknown>, context: EffectContext) => Promise<unknown>) | undefined;
+  readonly effectSeconds: number;
   readonly retry: Required<RetryDefinition>;
-  readonly windows: readonly Required<Omit<WindowDefinition, 'quietSeconds'>>[];
-  /** Per window name; absent = windows of this name wait for the watermark only. */
-  readonly quietSeconds: ReadonlyMap<string, number>;
+  readonly onPoison: 'block' | 'park' | 'park-lane';
+  readonly order: 'broker' | 'sender';
+  readonly gap: Required<GapDefinition>;
+  readonly afterComplete: 'reopen' | 'park' | 'reject';
+  readonly windows: readonly CheckedWindow[];
+  readonly version: number;
+  readonly upcast: Readonly<Record<number, (body: unknown) => unknown>>;
+  readonly migrate: Readonly<Record<number, (state: unknown) => unknown>>;
   readonly lingerSeconds: number;
   readonly retentionSeconds: number;
   readonly dedupSeconds: number;
@@ -101,141 +142,55 @@ export class DefinitionError extends Error {
   }
 }
 
-const known = new Set(
-  (
-    'name queue schema initialState apply retry onPoison order windows lingerSeconds ' +
-    'retentionSeconds dedupSeconds'
-  ).split(' '),
-);
-const notYet = new Set('effect upcast migrate version lanes merge'.split(' '));
 const daySeconds = 86_400;
 
 /** Checks a definition and fills in its defaults. Throws DefinitionError with all faults. */
-export function defineConvoy<Schema extends StandardSchema, State>(
-  options: ConvoyOptions<Schema, State>,
+export function defineConvoy<Schema extends StandardSchema, State, Effect = undefined>(
+  options: ConvoyOptions<Schema, State, Effect>,
 ): ConvoyDefinition {
-  const erased = options as unknown as ConvoyOptions<StandardSchema, unknown>;
+  const erased = options as unknown as ConvoyOptions<StandardSchema, unknown, unknown>;
   const faults = faultsOf(erased);
   if (faults.length > 0) throw new DefinitionError(String(options.name), faults);
+  const { effect } = erased;
   return {
     name: erased.name,
     queue: erased.queue ?? erased.name,
     schema: erased.schema,
     initialState: erased.initialState,
     apply: (state, message, context) => erased.apply(state, message, context),
+    effect: effect && ((message, context) => effect.call(erased, message, context)),
+    effectSeconds: erased.effectSeconds ?? 30,
     retry: { attempts: 1, firstDelaySeconds: 1, factor: 2, maxDelaySeconds: 300, ...erased.retry },
-    windows: (erased.windows ?? []).map((window) => ({
-      name: window.name,
-      kind: window.kind,
-      seconds: window.seconds,
-      value: (message, before) => window.value(message, before),
-      graceSeconds: window.graceSeconds ?? 0,
-      late: 'amend' as const,
-    })),
-    quietSeconds: new Map(
-      (erased.windows ?? []).flatMap(({ name, quietSeconds }) =>
-        quietSeconds === undefined ? [] : [[name, quietSeconds] as const],
-      ),
-    ),
+    onPoison: erased.onPoison ?? 'block',
+    order: erased.order ?? 'broker',
+    gap: { waitSeconds: 30, onTimeout: 'block', messagesMax: 1000, ...erased.gap },
+    afterComplete: erased.afterComplete ?? 'park',
+    windows: (erased.windows ?? []).map(checkedWindow),
+    version: erased.version ?? 1,
+    upcast: erased.upcast ?? {},
+    migrate: erased.migrate ?? {},
     lingerSeconds: erased.lingerSeconds ?? 5,
     retentionSeconds: erased.retentionSeconds ?? 7 * daySeconds,
     dedupSeconds: erased.dedupSeconds ?? 7 * daySeconds,
   };
 }
 
-function faultsOf(options: ConvoyOptions<StandardSchema, unknown>): string[] {
-  const faults: string[] = [];
-  const fault = (holds: boolean, text: string): void => void (holds || faults.push(text));
-  for (const field of Object.keys(options)) {
-    if (notYet.has(field)) faults.push(`${field}: not built yet; leave it out`);
-    else if (!known.has(field)) faults.push(`${field}: unknown; allowed: ${[...known].join(', ')}`);
-  }
-  fault(
-    typeof options.name === 'string' && /^[a-z][a-z0-9-]{0,29}$/.test(options.name),
-    `name: '${options.name}' must match [a-z][a-z0-9-]{0,29}`,
-  );
-  fault(
-    options.queue === undefined || (typeof options.queue === 'string' && options.queue.length > 0),
-    'queue: must be the name of a queue',
-  );
-  fault(
-    typeof options.schema?.['~standard']?.validate === 'function',
-    'schema: must be a Standard Schema (zod, valibot, arktype …)',
-  );
-  fault(typeof options.apply === 'function', 'apply: must be a function');
-  fault(
-    options.initialState !== undefined && isJson(options.initialState),
-    'initialState: must be a JSON value',
-  );
-  fault(
-    options.onPoison === undefined || options.onPoison === 'block',
-    `onPoison: '${options.onPoison}' is not built yet; use 'block'`,
-  );
-  fault(
-    options.order === undefined || options.order === 'broker',
-    `order: '${options.order}' is not built yet; use 'broker'`,
-  );
-  fault(isWithin(options.retry?.attempts, 1, 100), 'retry.attempts: must be 1 to 100');
-  fault(
-    isWithin(options.retry?.firstDelaySeconds, 0, daySeconds),
-    'retry.firstDelaySeconds: 0 to 86400',
-  );
-  fault(isWithin(options.retry?.factor, 1, 100), 'retry.factor: must be 1 to 100');
-  fault(
-    isWithin(options.retry?.maxDelaySeconds, 0, daySeconds),
-    'retry.maxDelaySeconds: 0 to 86400',
-  );
-  fault(isWithin(options.lingerSeconds, 0, 3600), 'lingerSeconds: must be 0 to 3600');
-  fault(isWithin(options.retentionSeconds, 60, Infinity), 'retentionSeconds: must be at least 60');
-  fault(
-    isWithin(options.dedupSeconds, 3600, Infinity),
-    'dedupSeconds: must be at least 3600 (H12)',
-  );
-  faults.push(...windowFaultsOf(options.windows ?? []));
-  return faults;
-}
-
-function windowFaultsOf(windows: readonly WindowDefinition<never, never>[]): string[] {
-  const faults: string[] = [];
-  const fault = (holds: boolean, text: string): void => void (holds || faults.push(text));
-  const names = new Set<string>();
-  for (const window of windows) {
-    const at = `windows '${window.name}'`;
-    fault(
-      /^[a-z][a-z0-9-]{0,29}$/.test(window.name),
-      `${at}: name must match [a-z][a-z0-9-]{0,29}`,
-    );
-    fault(!names.has(window.name), `${at}: the name is used twice`);
-    names.add(window.name);
-    fault(
-      window.kind === 'tumbling',
-      `${at}: kind '${window.kind}' is not built yet; use 'tumbling'`,
-    );
-    fault(
-      window.seconds > 0 && isWithin(window.seconds, 1, 366 * daySeconds),
-      `${at}: seconds 1 to a year`,
-    );
-    fault(typeof window.value === 'function', `${at}: value must be a function`);
-    fault(isWithin(window.graceSeconds, 0, 366 * daySeconds), `${at}: graceSeconds 0 to a year`);
-    fault(isWithin(window.quietSeconds, 1, 366 * daySeconds), `${at}: quietSeconds 1 to a year`);
-    fault(
-      window.late === undefined || window.late === 'amend',
-      `${at}: late '${window.late}' is not built yet; use 'amend'`,
-    );
-  }
-  return faults;
-}
-
-function isWithin(value: unknown, min: number, max: number): boolean {
-  return value === undefined || (typeof value === 'number' && value >= min && value <= max);
-}
-
-/** A value that survives being stored as JSON unchanged: no Date, no undefined field, no NaN. */
-function isJson(value: unknown): boolean {
-  try {
-    assert.deepStrictEqual(JSON.parse(JSON.stringify(value)), value);
-    return true;
-  } catch {
-    return false;
-  }
+function checkedWindow(window: WindowDefinition<unknown, unknown>): CheckedWindow {
+  const { kind } = window;
+  const seconds = kind === 'session' ? window.gapSeconds : window.seconds;
+  const { calendar, rollUp } = window;
+  return {
+    name: window.name,
+    kind,
+    seconds: seconds ?? 0,
+    everySeconds: window.everySeconds ?? seconds ?? 0,
+    calendar: calendar && { unit: 'day', startsAt: '00:00', ...calendar },
+    value: (message, before) => window.value(message, before),
+    reduce: window.reduce,
+    graceSeconds: window.graceSeconds ?? 0,
+    quietSeconds: window.quietSeconds,
+    late: window.late ?? 'amend',
+    earlyEvery: window.earlyEvery,
+    rollUp: rollUp && { delaySeconds: rollUp.delaySeconds ?? 60 },
+  };
 }

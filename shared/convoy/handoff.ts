@@ -72,8 +72,8 @@ export function outputsPending(gate: Gate, progress: Progress): boolean {
 
 /** [H6] Cursor = tail, hold none, outbox empty. */
 export function mayClose(gate: Gate, progress: Progress): boolean {
-  const isDrained = progress.cursor === gate.tail && progress.hold.kind === 'none';
-  return isDrained && !outputsPending(gate, progress);
+  const isDrained = progress.cursor === gate.tail && progress.healing.length === 0;
+  return isDrained && progress.hold.kind === 'none' && !outputsPending(gate, progress);
 }
 
 /** [H6] Gate idle, fence moved past the epoch that closes. `dueAt` wakes the key for its
@@ -174,7 +174,13 @@ export function sweepReason(
 export function assertHandoff(gate: Gate, progress: Progress): void {
   assert.ok(Number.isSafeInteger(gate.tail) && gate.tail >= 0, 'H1: tail is a count');
   assert.ok(progress.cursor <= gate.tail, 'H7: the cursor never passes the tail');
-  assert.ok(progress.settled >= 0 && progress.settled <= progress.cursor, 'H5: settled <= cursor');
+  const settledOnce = progress.settled - progress.counts.healed;
+  const taken = progress.taken.length;
+  assert.equal(
+    settledOnce + taken,
+    progress.cursor,
+    'H5: every position below is settled or taken',
+  );
   if (gate.phase === 'active')
     assert.equal(progress.epoch, gate.epoch, 'H5: one epoch while active');
   else assert.ok(progress.epoch > gate.epoch, 'H6: the fence has moved');

@@ -1,7 +1,8 @@
 // PURE. Limits of one transaction, and the outputs of a commit: what the handler emitted and the
 // windows that closed, each with its position and its number at that position (CONTRACT §3).
 import type { Admitted, ClosedWindow, Output } from './state.ts';
-import { aggregateOf } from './window.ts';
+import type { CalendarDefinition } from './window-definition.ts';
+import { aggregateOf, averageOf } from './window.ts';
 
 export interface Limits {
   /** Operations of one batch, 90 of Cosmos' 100 (H5). */
@@ -14,6 +15,8 @@ export interface Limits {
   outputBytesMax: number;
   /** Outputs packed into one outbox item (H5). */
   outputsPerItem: number;
+  /** Messages set aside at most, in a parked lane or parked one by one; then the key blocks. */
+  parkedMax: number;
 }
 
 export const defaultLimits: Limits = {
@@ -22,6 +25,7 @@ export const defaultLimits: Limits = {
   closesMax: 40,
   outputBytesMax: 240_000,
   outputsPerItem: 20,
+  parkedMax: 1_000,
 };
 
 /** What the pure core may not make itself. */
@@ -30,6 +34,8 @@ export interface Tools {
   hash(text: string): string;
   iso(ms: number): string;
   bytes(text: string): number;
+  /** The day, week or month of a calendar that holds `at`, `[start, end)` in epoch ms. */
+  calendar(calendar: Required<CalendarDefinition>, at: number): { start: number; end: number };
 }
 
 /** Whose output it is: the same for every output of a commit. */
@@ -69,12 +75,14 @@ export function outputOf(
   };
 }
 
-/** CONTRACT §3: the body of `window.closed`. A window closed by time has no cause. */
+/** CONTRACT §3: the body of `window.closed` and, not final, of `window.early`. A window closed by
+ *  time has no cause. */
 export function windowOutput(
   origin: Origin,
-  window: ClosedWindow,
-  place: { position: number; n: number; admitted?: Admitted },
+  window: Omit<ClosedWindow, 'closedAt'>,
+  place: { position: number; n: number; admitted?: Admitted | undefined; isEarly?: boolean },
 ): Output {
+  const isFinal = place.isEarly !== true;
   const body = {
     convoy: origin.convoy,
     key: origin.key,
@@ -82,13 +90,15 @@ export function windowOutput(
     start: origin.tools.iso(window.start),
     end: origin.tools.iso(window.end),
     ...aggregateOf(window),
+    average: averageOf(window),
     revision: window.revision,
-    final: true,
+    final: isFinal,
+    ...(window.result !== undefined && { result: window.result }),
   };
   return {
     position: place.position,
     n: place.n,
-    type: 'window.closed',
+    type: isFinal ? 'window.closed' : 'window.early',
     bodyText: JSON.stringify(body),
     causationId: place.admitted?.messageId ?? '',
     epoch: origin.epoch,

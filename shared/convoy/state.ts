@@ -40,18 +40,47 @@ export interface Gate {
   writtenAt: number;
 }
 
-export type SettledOutcome = 'applied' | 'rejected' | 'invalid' | 'skipped';
+export type SettledOutcome = 'applied' | 'rejected' | 'invalid' | 'skipped' | 'parked';
 
-export type Counts = Record<SettledOutcome, number> & { late: number; windowsClosed: number };
+/** `parked` = set aside now; the others only rise. `gaps`: senderPositions gone on without. */
+export type Counts = Record<SettledOutcome, number> & {
+  late: number;
+  windowsClosed: number;
+  healed: number;
+  gaps: number;
+};
 
 export const noCounts: Counts = {
   applied: 0,
   rejected: 0,
   invalid: 0,
   skipped: 0,
+  parked: 0,
   late: 0,
   windowsClosed: 0,
+  healed: 0,
+  gaps: 0,
 };
+
+/** A position that is taken but not settled: it waits for a gap or in a parked lane. */
+export interface Taken {
+  position: number;
+  /** With the sender's order only. */
+  senderPosition?: number;
+}
+
+/** What an operator decided of the message at this position; done when it is its turn. */
+export interface Verdict {
+  position: number;
+  as: 'skip' | 'park';
+  reason: string;
+}
+
+/** The watermark as it was at an instant; tells which closed windows may have been forgotten. */
+export interface Mark {
+  at: number;
+  watermark: number | null;
+}
 
 /** The fence and everything the handler's effect is made of. */
 export interface Progress {
@@ -60,13 +89,33 @@ export interface Progress {
   /** [H5] The only epoch that may commit. */
   epoch: number;
   state: unknown;
+  /** Version of the definition that wrote the state. */
+  stateVersion: number;
+  /** Taken and not settled, in the order in which they will settle; bounded. */
+  taken: Taken[];
+  /** `park-lane`: why what is taken waits; null = no lane is parked. */
+  laneParked: Hold | null;
+  /** Positions settled as `parked` and not healed, ascending; bounded. */
+  parked: number[];
+  /** Those of `parked` that are replayed now, before anything else. */
+  healing: number[];
+  /** Parked and taken together: what lists ask for. */
+  asideCount: number;
+  /** The sender's next position; counts only with the sender's order. */
+  nextSender: number;
+  /** Since when the gap before `taken` has been open with everything else taken. */
+  gapSince: number | null;
+  /** After context.complete(), or cancelled by an operator. */
+  completed: { position: number; at: number } | null;
+  /** Watermarks of the past, oldest first; bounded. */
+  marks: Mark[];
   /** Largest event time seen; null before the first. */
   watermark: number | null;
   openWindows: OpenWindow[];
   hold: Hold;
-  /** The position an operator chose to skip; settled as `skipped` when it is its turn. */
-  skip: number | null;
-  /** How many messages have been settled: the order of chain and outputs. */
+  verdict: Verdict | null;
+  /** How many settlements there were: the order of chain and outputs. A parked message that is
+   *  healed settles twice. */
   settled: number;
   /** [H11] How many commits have written outputs; all are published when the gate says so too. */
   outputCommits: number;
@@ -93,6 +142,8 @@ export interface OpenWindow extends Aggregate {
   window: string;
   start: number;
   end: number;
+  /** What the window's own reducer made; absent without one. */
+  result?: unknown;
 }
 
 /** A window that has been emitted; `revision` counts its amendments. */
@@ -128,6 +179,16 @@ export interface Settlement {
   reason?: string;
   attempts: number;
   chain: string;
+  /** The message had been parked before. */
+  healed?: true;
+}
+
+/** A replay that failed again: the message stays parked, nothing is settled. */
+export interface StayedParked {
+  position: number;
+  code: string;
+  reason: string;
+  attempts: number;
 }
 
 export interface Output {
@@ -162,10 +223,20 @@ export function initialProgress(state: unknown, writtenAt: number): Progress {
     cursor: 0,
     epoch: 1,
     state,
+    stateVersion: 1,
+    taken: [],
+    laneParked: null,
+    parked: [],
+    healing: [],
+    asideCount: 0,
+    nextSender: 1,
+    gapSince: null,
+    completed: null,
+    marks: [],
     watermark: null,
     openWindows: [],
     hold: noHold,
-    skip: null,
+    verdict: null,
     settled: 0,
     outputCommits: 0,
     nextOutput: 0,
@@ -173,4 +244,10 @@ export function initialProgress(state: unknown, writtenAt: number): Progress {
     counts: noCounts,
     writtenAt,
   };
+}
+
+/** Progress as an earlier version of Convoy wrote it, with the fields that it did not know. */
+export function withDefaults<Written extends Progress>(written: Written): Written {
+  const counts = { ...noCounts, ...written.counts };
+  return { ...initialProgress(null, 0), ...written, counts };
 }

@@ -1,392 +1,259 @@
 // PURE. settle(): folds the next messages of one key into its progress, within the limits of one
 // transaction. No I/O, no clock: instants and hashing are handed in.
 //
-// Owns:    order, outcome, effect, outputs, windows, chain and hold of every message.
-// Leaves:  reading and the one atomic commit to the engine; a lost race (412) discards the result
-// whole.
+// Owns:    the loop: due windows first, then one message after the other until the transaction is
+//          full, the key stops, or something has to be loaded or done outside first.
+// Leaves:  which message is next to take.ts, what it does to apply.ts and count.ts; reading,
+//          effects and the one atomic commit to the engine; a lost race (412) discards it whole.
 //
 // Invariants:
 //   H5  a commit takes only what fits its operations and bytes; due windows close first; a message
 //       that does not fit alone is poison CVY_TOO_LARGE.
 //   H7  messages arrive as one contiguous run from cursor + 1; a hole is the caller's to report.
-//   S1  a message that throws changes nothing: state, windows and outputs are those before it.
-//   S2  every position settles exactly once, in order; the chain says so.
+//   S2  every position settles exactly once (a parked one once more when it is healed), in the
+//       order of take.ts; the chain says so.
 import assert from 'node:assert/strict';
-import type { ConvoyDefinition, Message } from './definition.ts';
-import { checkBody } from './schema.ts';
-import type {
-  Admitted,
-  ClosedWindow,
-  Hold,
-  Output,
-  Progress,
-  SettledOutcome,
-  Settlement,
-} from './state.ts';
-import { noHold } from './state.ts';
+import { failed, takeOne } from './apply.ts';
+import { closeDue, hasDue, withMark } from './count.ts';
 import {
-  type Limits,
-  type Origin,
-  type Tools,
-  bytesOf,
-  outputOf,
-  windowOutput,
-} from './outputs.ts';
-import { addToOpen, amend, dueWindows, isClosed, windowStart } from './window.ts';
-
-export interface SettleInput {
-  convoy: string;
-  key: string;
-  definition: ConvoyDefinition;
-  progress: Progress;
-  messages: readonly Admitted[];
-  /** Closed windows that a late message may amend, by `<name>:<start>` (see lateWindows). */
-  closedWindows: ReadonlyMap<string, ClosedWindow>;
-  limits: Limits;
-  tools: Tools;
-}
+  type Attempt,
+  type Candidate,
+  type Draft,
+  type EffectRequest,
+  type SettleInput,
+  type WindowNeed,
+  fits,
+  newDraft,
+  settled,
+  taken,
+} from './draft.ts';
+import type { ClosedWindow, Hold, Output, Progress, Settlement, StayedParked } from './state.ts';
+import { gapHold, gapOf, nextOf } from './take.ts';
 
 export interface Settled {
   progress: Progress;
   settlements: Settlement[];
+  stayedParked: StayedParked[];
   outputs: Output[];
   closed: ClosedWindow[];
-  /** Messages left over because the transaction is full. */
+  /** Work is left over: the transaction is full, or something has to be loaded first. */
   full: boolean;
+  /** Load these and settle again, before anything is committed. */
+  needs: WindowNeed[];
+  /** Run this effect and settle again; set only when nothing else is in the commit. */
+  effectFor: EffectRequest | undefined;
 }
 
-/** Everything of one commit so far; replaced, not changed, so that S1 is one assignment. */
-interface Draft {
-  progress: Progress;
-  stateText: string;
-  settlements: Settlement[];
-  outputs: Output[];
-  closed: ReadonlyMap<string, ClosedWindow>;
-  closes: number;
-  bytes: number;
-}
-
-const windowId = (name: string, start: number): string => `${name}:${start}`;
+/** How far the loop came. */
+type End =
+  | { kind: 'done' | 'full'; draft: Draft }
+  | { kind: 'needs'; draft: Draft; needs: WindowNeed[] }
+  | { kind: 'effect'; draft: Draft; effectFor: EffectRequest };
 
 /** Settles what fits. Returns the unchanged progress and no settlements when there is nothing to
  *  do. */
 export function settle(input: SettleInput): Settled {
-  const { progress, messages, limits } = input;
+  const { progress, messages } = input;
   assert.ok(
     messages.every((m, i) => m.position === progress.cursor + 1 + i),
     'H7: one run',
   );
-  let draft: Draft = {
-    progress,
-    stateText: JSON.stringify(progress.state),
-    settlements: [],
-    outputs: [],
-    closed: new Map(),
-    closes: 0,
-    bytes: 2_000,
-  };
-  draft = closeDue(input, draft); // H5: due windows close first
-  let full = hasDue(input, draft);
-  for (const message of messages) {
-    if (full) break;
-    const attempt = takeOne(input, draft, message);
-    if (attempt.kind === 'held') {
-      draft = { ...draft, progress: { ...draft.progress, hold: attempt.hold } };
-      break;
-    }
-    if (!fits(attempt.draft, limits)) {
-      if (draft.settlements.length > 0 || draft.closes > 0) full = true;
-      else draft = { ...draft, progress: { ...draft.progress, hold: tooLarge(input, message) } };
-      break;
-    }
-    draft = closeDue(input, attempt.draft);
-    full = hasDue(input, draft);
-  }
-  const state = draft.settlements.length > 0 ? JSON.parse(draft.stateText) : progress.state;
+  const migrated = migrate(input, progress);
+  if ('hold' in migrated)
+    return resultOf(input, { kind: 'done', draft: stopped(newDraft(progress), migrated.hold) });
+  const end = settleAll(input, newDraft(migrated.progress));
+  return resultOf(input, end);
+}
+
+function resultOf(input: SettleInput, end: End): Settled {
+  const { draft } = end;
+  const { settlements, stayedParked, outputs } = draft;
+  const state = settlements.length > 0 ? JSON.parse(draft.stateText) : draft.progress.state;
+  const marks = withMark(input, input.progress);
   return {
-    progress: { ...draft.progress, state, writtenAt: input.tools.now },
-    settlements: draft.settlements,
-    outputs: draft.outputs,
+    progress: { ...draft.progress, state, marks, writtenAt: input.tools.now },
+    settlements,
+    stayedParked,
+    outputs,
     closed: [...draft.closed.values()],
-    full: full || draft.settlements.length < messages.length,
+    full: end.kind !== 'done',
+    needs: end.kind === 'needs' ? end.needs : [],
+    effectFor: end.kind === 'effect' ? end.effectFor : undefined,
   };
 }
 
-/** Closed windows that settling these messages may have to amend: read them before settle(). */
-export function lateWindows(
-  definition: ConvoyDefinition,
+const stopped = (draft: Draft, hold: Hold): Draft => ({
+  ...draft,
+  progress: { ...draft.progress, hold },
+});
+
+/** The state as this version of the definition writes it. */
+function migrate(
+  { definition, tools }: SettleInput,
   progress: Progress,
-  messages: readonly Admitted[],
-): { name: string; start: number }[] {
-  const wanted = new Map<string, { name: string; start: number }>();
-  let watermark = progress.watermark;
-  for (const message of messages) {
-    for (const window of definition.windows) {
-      const start = windowStart(window, message.occurredAt);
-      if (isClosed(window, start + window.seconds * 1000, watermark)) {
-        wanted.set(windowId(window.name, start), { name: window.name, start });
+): { progress: Progress } | { hold: Hold } {
+  const { version } = definition;
+  const block = (code: string, reason: string): { hold: Hold } => ({
+    hold: { kind: 'blocked', code, reason: reason.slice(0, 1024), since: tools.now },
+  });
+  if (progress.stateVersion > version) {
+    const written = `the state was written by version ${progress.stateVersion}`;
+    const reason = `${written} of the definition, this is ${version}`;
+    return block('CVY_VERSION', reason);
+  }
+  if (progress.stateVersion === version) return { progress };
+  let { state } = progress;
+  try {
+    for (let from = progress.stateVersion; from < version; from += 1) {
+      const step = definition.migrate[from];
+      state = step === undefined ? state : JSON.parse(JSON.stringify(step(state)));
+    }
+  } catch (error) {
+    return block('CVY_MIGRATE', error instanceof Error ? error.message : String(error));
+  }
+  return { progress: { ...progress, state, stateVersion: version } };
+}
+
+function settleAll(input: SettleInput, first: Draft): End {
+  let draft = closeDue(input, first); // H5: due windows close first
+  for (;;) {
+    if (hasDue(input, draft) || draft.settlements.length >= (input.settlementsMax ?? Infinity))
+      return { kind: 'full', draft };
+    const next = nextOf(input, draft);
+    switch (next.kind) {
+      case 'none': {
+        const after = judgeGap(input, draft);
+        if (after === undefined) return { kind: 'done', draft: withGapSince(input, draft) };
+        if (after.progress.hold.kind !== 'none') return { kind: 'done', draft: after };
+        draft = after;
+        continue;
+      }
+      case 'load':
+        return { kind: 'full', draft };
+      case 'full': {
+        const after = overflow(input, draft);
+        if (after.progress.hold.kind !== 'none') return { kind: 'done', draft: after };
+        draft = after;
+        continue;
+      }
+      case 'take':
+        draft = taken(input, draft, next.admitted);
+        continue;
+      case 'refuse':
+      case 'settle': {
+        const end = settleNext(input, draft, next);
+        if (end.kind !== 'next') return end;
+        draft = end.draft;
       }
     }
-    watermark = Math.max(watermark ?? message.occurredAt, message.occurredAt);
-  }
-  return [...wanted.values()];
-}
-
-function originOf(input: SettleInput): Origin {
-  const { convoy, key, progress, limits, tools } = input;
-  return { convoy, key, epoch: progress.epoch, limits, tools };
-}
-
-type Attempt = { kind: 'settled'; draft: Draft } | { kind: 'held'; hold: Hold };
-
-function takeOne(input: SettleInput, draft: Draft, admitted: Admitted): Attempt {
-  if (input.progress.skip === admitted.position) {
-    return settled(input, draft, { admitted, outcome: 'skipped' });
-  }
-  if (admitted.fault !== undefined) {
-    const { code, reason } = admitted.fault;
-    if (code === 'CVY_TOO_LARGE') return held(input, admitted, { code, reason });
-    return settled(input, draft, { admitted, outcome: 'invalid', code, reason });
-  }
-  try {
-    const checked = checkBody(input.definition.schema, JSON.parse(admitted.bodyText ?? 'null'));
-    if ('fault' in checked) {
-      const invalid = { outcome: 'invalid' as const, code: 'CVY_SCHEMA', reason: checked.fault };
-      return settled(input, draft, { admitted, ...invalid });
-    }
-    return applyOne(input, draft, { admitted, body: checked.value });
-  } catch (error) {
-    return held(input, admitted, { code: 'CVY_HANDLER', reason: reasonOf(error) });
   }
 }
 
-function applyOne(
+type NextToSettle = Extract<ReturnType<typeof nextOf>, { kind: 'settle' | 'refuse' }>;
+
+function settleNext(
   input: SettleInput,
   draft: Draft,
-  entry: { admitted: Admitted; body: unknown },
-): Attempt {
-  const { admitted, body } = entry;
-  const message = messageOf(input.key, admitted, body);
-  const outputs: Output[] = [];
-  let rejected: string | undefined;
-  let n = 0;
-  const next = input.definition.apply(JSON.parse(draft.stateText), message, {
-    emit: (type, emitted) => {
-      outputs.push(
-        outputOf(originOf(input), {
-          type,
-          body: emitted,
-          position: admitted.position,
-          n,
-          admitted,
-        }),
-      );
-      n += 1;
-    },
-    reject: (reason) => void (rejected ??= reason),
-  });
-  if (rejected !== undefined) {
-    const withOutputs = { ...draft, outputs: [...draft.outputs, ...outputs] };
-    return settled(input, withOutputs, {
-      admitted,
-      outcome: 'rejected',
-      reason: rejected,
-      nextOutput: n,
-      bytes: bytesOf(input, outputs),
-    });
+  next: NextToSettle,
+): End | { kind: 'next'; draft: Draft } {
+  const candidate: Candidate = { admitted: next.admitted, source: next.source };
+  const attempt =
+    next.kind === 'refuse' ? settled(input, draft, next) : takeOne(input, draft, candidate);
+  const isFirst = draft.settlements.length === 0 && draft.closes === 0;
+  switch (attempt.kind) {
+    case 'needs':
+      return { kind: 'needs', draft, needs: attempt.needs };
+    case 'effect':
+      // What is in the draft is committed first: the effect then runs on a committed state.
+      return isFirst && isUntouched(input, draft)
+        ? { kind: 'effect', draft, effectFor: attempt.effectFor }
+        : { kind: 'full', draft };
+    case 'held':
+      return { kind: 'done', draft: stopped(draft, attempt.hold) };
+    case 'settled': {
+      if (fits(attempt.draft, input.limits)) {
+        const closed = closeDue(input, attempt.draft);
+        // One message at a time: its effect is committed before the next.
+        return isAfterEffect(input, next)
+          ? { kind: 'full', draft: closed }
+          : { kind: 'next', draft: closed };
+      }
+      if (!isFirst) return { kind: 'full', draft };
+      return afterPoison(input, draft, failed(input, draft, { ...candidate, ...tooLarge }));
+    }
   }
-  const stateText = stateTextOf(next);
-  const after: Draft = { ...draft, stateText, outputs: [...draft.outputs, ...outputs] };
-  const beforeText = draft.stateText;
-  const counted = countInWindows(input, after, { message, beforeText, n, admitted });
-  return settled(input, counted.draft, {
-    admitted,
-    outcome: 'applied',
-    nextOutput: counted.n,
-    bytes: bytesOf(input, counted.draft.outputs.slice(draft.outputs.length)),
-  });
 }
 
-/** [W2] Adds the message to its window of each definition; a closed one is amended and emitted. */
-function countInWindows(
+const tooLarge = {
+  code: 'CVY_TOO_LARGE',
+  reason: 'the message with its state and outputs does not fit one transaction',
+};
+
+function afterPoison(
   input: SettleInput,
   draft: Draft,
-  entry: { message: Message<unknown>; beforeText: string; n: number; admitted: Admitted },
-): { draft: Draft; n: number } {
-  const { message, admitted } = entry;
-  if (input.definition.windows.length === 0) return { draft, n: entry.n };
-  const before = JSON.parse(entry.beforeText) as unknown;
-  let { progress } = draft;
-  let n = entry.n;
-  const closed = new Map(draft.closed);
-  const outputs = [...draft.outputs];
-  for (const definition of input.definition.windows) {
-    const value = definition.value(message, before);
-    if (value === undefined) continue;
-    const start = windowStart(definition, message.occurredAt);
-    if (!isClosed(definition, start + definition.seconds * 1000, progress.watermark)) {
-      const openWindows = addToOpen(progress.openWindows, definition, { start, value });
-      progress = { ...progress, openWindows };
-      continue;
-    }
-    const id = windowId(definition.name, start);
-    const earlier = closed.get(id) ?? input.closedWindows.get(id);
-    const amended = amend(earlier, definition, { start, value, at: input.tools.now });
-    closed.set(id, amended);
-    outputs.push(
-      windowOutput(originOf(input), amended, { position: message.position, n, admitted }),
-    );
-    n += 1;
-    progress = { ...progress, counts: { ...progress.counts, late: progress.counts.late + 1 } };
-  }
-  const watermark = Math.max(progress.watermark ?? message.occurredAt, message.occurredAt);
-  return { draft: { ...draft, progress: { ...progress, watermark }, closed, outputs }, n };
+  attempt: Attempt,
+): End | { kind: 'next'; draft: Draft } {
+  if (attempt.kind === 'held') return { kind: 'done', draft: stopped(draft, attempt.hold) };
+  if (attempt.kind === 'settled') return { kind: 'next', draft: attempt.draft };
+  return { kind: 'done', draft };
 }
 
-/** Closes due windows up to the limit; their outputs go on at the cursor's position. */
-function closeDue(input: SettleInput, draft: Draft): Draft {
-  const { definition, limits } = input;
-  // A window that closes costs its item and its share of an outbox item.
-  const free = limits.operationsMax - operationsOf(draft, limits) - 1;
-  const room = Math.min(limits.closesMax - draft.closes, Math.floor(free / 1.1));
-  if (room <= 0) return draft;
-  const due = dueWindows(draft.progress, definition.windows, room);
-  if (due.length === 0) return draft;
-  const closed = new Map(draft.closed);
-  const outputs = [...draft.outputs];
-  let { progress } = draft;
-  for (const open of due) {
-    const window: ClosedWindow = { ...open, revision: 0, closedAt: input.tools.now };
-    closed.set(windowId(open.window, open.start), window);
-    const place = { position: progress.cursor, n: progress.nextOutput };
-    outputs.push(windowOutput(originOf(input), window, place));
-    progress = {
-      ...progress,
-      nextOutput: progress.nextOutput + 1,
-      openWindows: progress.openWindows.filter((other) => other !== open),
-      counts: { ...progress.counts, windowsClosed: progress.counts.windowsClosed + 1 },
-    };
-  }
-  const bytes = draft.bytes + bytesOf(input, outputs.slice(draft.outputs.length));
-  return { ...draft, progress, closed, outputs, closes: draft.closes + due.length, bytes };
+/** Nothing was taken either. */
+function isUntouched(input: SettleInput, { progress }: Draft): boolean {
+  return progress.cursor === input.progress.cursor;
 }
 
-function hasDue(input: SettleInput, draft: Draft): boolean {
-  return dueWindows(draft.progress, input.definition.windows, 1).length > 0;
+function isAfterEffect({ effect }: SettleInput, { admitted }: NextToSettle): boolean {
+  return effect?.position === admitted.position;
 }
 
-interface Outcome {
-  admitted: Admitted;
-  outcome: SettledOutcome;
-  code?: string;
-  reason?: string;
-  nextOutput?: number;
-  bytes?: number;
-}
-
-/** [S2] Moves the cursor by one and extends the chain. */
-function settled(input: SettleInput, draft: Draft, entry: Outcome): Attempt {
-  const { admitted, outcome } = entry;
+/** A gap whose time has passed: the key stops, or goes on without. Undefined: nothing to do. */
+function judgeGap(input: SettleInput, draft: Draft): Draft | undefined {
+  const { definition, tools, atTail } = input;
   const { progress } = draft;
-  const attempts = 1 + attemptsBefore(progress.hold, admitted.position);
-  const bodyHash = input.tools.hash(admitted.bodyText ?? admitted.bodyBase64 ?? '');
-  const link = [progress.chain, admitted.position, admitted.messageId, bodyHash, outcome];
-  const chain = input.tools.hash(link.join('\n'));
-  const settlement: Settlement = {
-    position: admitted.position,
-    messageId: admitted.messageId,
-    settlement: progress.settled + 1,
-    outcome,
-    ...(entry.code !== undefined && { code: entry.code }),
-    ...(entry.reason !== undefined && { reason: entry.reason.slice(0, 1024) }),
-    attempts,
-    chain,
-  };
-  const after: Progress = {
-    ...progress,
-    cursor: admitted.position,
-    settled: progress.settled + 1,
-    nextOutput: entry.nextOutput ?? 0,
-    hold: noHold,
-    skip: null,
-    chain,
-    counts: { ...progress.counts, [outcome]: progress.counts[outcome] + 1 },
-  };
-  const settlements = [...draft.settlements, settlement];
-  const bytes = draft.bytes + 2_500 + (entry.bytes ?? 0);
-  return { kind: 'settled', draft: { ...draft, progress: after, settlements, bytes } };
+  const gap = gapOf(definition, progress);
+  const since = progress.gapSince;
+  if (gap === undefined || !atTail || since === null || isNewGap(input, draft)) return undefined;
+  if (since + definition.gap.waitSeconds * 1000 > tools.now) return undefined;
+  return overflow(input, draft);
 }
 
-function attemptsBefore(hold: Hold, position: number): number {
-  return hold.position === position ? (hold.attempts ?? 0) : 0;
+/** The gap of before has been filled; this one is another. */
+function isNewGap(input: SettleInput, { progress }: Draft): boolean {
+  return progress.nextSender !== input.progress.nextSender;
 }
 
-/** A failure: `retrying` while attempts are left, then `blocked`. */
-function held(
-  input: SettleInput,
-  admitted: Admitted,
-  failure: { code: string; reason: string },
-): Attempt {
-  const { retry } = input.definition;
-  const { now } = input.tools;
-  const attempts = 1 + attemptsBefore(input.progress.hold, admitted.position);
-  const reason = failure.reason.slice(0, 1024);
-  const hold: Hold = {
-    kind: 'blocked',
-    code: failure.code,
-    reason,
-    position: admitted.position,
-    attempts,
-    since: now,
-  };
-  if (failure.code !== 'CVY_HANDLER' || attempts >= retry.attempts) return { kind: 'held', hold };
-  const delaySeconds = retry.firstDelaySeconds * retry.factor ** (attempts - 1);
-  const nextAttemptAt = now + Math.min(delaySeconds, retry.maxDelaySeconds) * 1000;
-  return { kind: 'held', hold: { ...hold, kind: 'retrying', nextAttemptAt } };
+/** `onTimeout` of the gap; or, with a parked lane that takes no more, a stop. */
+function overflow(input: SettleInput, draft: Draft): Draft {
+  const { definition, tools } = input;
+  const { progress } = draft;
+  const gap = gapOf(definition, progress);
+  if (gap === undefined) {
+    const { position, reason = '' } = progress.laneParked ?? {};
+    const full = `${progress.taken.length} messages wait in the parked lane; first: ${reason}`;
+    const place = position === undefined ? {} : { position };
+    const hold: Hold = { kind: 'blocked', code: 'CVY_PARKED_FULL', reason: full, ...place };
+    return stopped(draft, { ...hold, since: tools.now });
+  }
+  if (definition.gap.onTimeout === 'block')
+    return stopped(draft, gapHold(gap, progress, tools.now));
+  return { ...draft, progress: withoutGap(progress) };
 }
 
-function tooLarge(input: SettleInput, admitted: Admitted): Hold {
-  return {
-    kind: 'blocked',
-    code: 'CVY_TOO_LARGE',
-    reason: `message ${admitted.position} with its state and outputs does not fit one transaction`,
-    position: admitted.position,
-    attempts: 1 + attemptsBefore(input.progress.hold, admitted.position),
-    since: input.tools.now,
-  };
+/** Goes on without the missing positions. */
+export function withoutGap(progress: Progress): Progress {
+  const next = progress.taken[0]?.senderPosition ?? progress.nextSender;
+  const gaps = progress.counts.gaps + (next - progress.nextSender);
+  return { ...progress, nextSender: next, gapSince: null, counts: { ...progress.counts, gaps } };
 }
 
-/** [H5] Operations: progress, two per message (inbox, seen), one per window, packed outputs. */
-function operationsOf(draft: Draft, limits: Limits): number {
-  const outboxItems = Math.ceil(draft.outputs.length / limits.outputsPerItem);
-  return 1 + 2 * draft.settlements.length + draft.closed.size + outboxItems;
-}
-
-function fits(draft: Draft, limits: Limits): boolean {
-  const bytes = draft.bytes + 2 * draft.stateText.length + 250 * draft.progress.openWindows.length;
-  return operationsOf(draft, limits) <= limits.operationsMax && bytes <= limits.bytesMax;
-}
-
-function messageOf(key: string, admitted: Admitted, body: unknown): Message<unknown> {
-  return {
-    id: admitted.messageId,
-    key,
-    type: admitted.type,
-    body,
-    position: admitted.position,
-    ...(admitted.senderPosition !== undefined && { senderPosition: admitted.senderPosition }),
-    occurredAt: admitted.occurredAt,
-    enqueuedAt: admitted.enqueuedAt,
-  };
-}
-
-function stateTextOf(next: unknown): string {
-  const text = JSON.stringify(next) as string | undefined;
-  if (text === undefined)
-    throw new TypeError('apply returned no JSON value; return the next state');
-  return text;
-}
-
-function reasonOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
+/** A gap is waited for from the moment when everything that has come is taken. */
+function withGapSince(input: SettleInput, draft: Draft): Draft {
+  const { definition, atTail, tools } = input;
+  const { progress } = draft;
+  const isGap = gapOf(definition, progress) !== undefined && atTail;
+  const since = isGap ? progress.gapSince : null;
+  const gapSince = isGap && (since === null || isNewGap(input, draft)) ? tools.now : since;
+  return gapSince === progress.gapSince ? draft : { ...draft, progress: { ...progress, gapSince } };
 }

@@ -1,44 +1,66 @@
-// PURE. Windows by event time: which one a message belongs to, what it adds, when one closes.
+// PURE. Windows by event time: which ones a message belongs to, what it adds, when one closes.
 //
 // Invariants:
 //   W1  a window is closed exactly when end + grace <= watermark of its key.
-//   W2  every counted message is in exactly one window of each definition.
+//   W2  every counted message is in each window of each definition that holds its event time.
 //   W3  a closed window never re-opens; an amendment raises its revision by one.
-import type { WindowDefinition } from './definition.ts';
+import type { Tools } from './outputs.ts';
 import type { Aggregate, ClosedWindow, OpenWindow, Progress, WindowValue } from './state.ts';
+import type { CheckedWindow } from './window-definition.ts';
 
-type Timing = Pick<WindowDefinition, 'name' | 'seconds' | 'graceSeconds'>;
+export interface Span {
+  start: number;
+  end: number;
+}
 
-/** Start of the tumbling window that holds `at`. */
-export function windowStart(definition: Timing, at: number): number {
-  const lengthMs = definition.seconds * 1000;
-  return Math.floor(at / lengthMs) * lengthMs;
+/** The windows that hold `at`, oldest first; of a session the span that `at` alone would have. */
+export function spansAt(
+  window: CheckedWindow,
+  at: number,
+  tools: Pick<Tools, 'calendar'>,
+): readonly Span[] {
+  if (window.kind === 'session') return [{ start: at, end: at + window.seconds * 1000 }];
+  if (window.calendar !== undefined) return [tools.calendar(window.calendar, at)];
+  const lengthMs = window.seconds * 1000;
+  const everyMs = window.everySeconds * 1000;
+  const spans: Span[] = [];
+  for (let start = Math.floor(at / everyMs) * everyMs; start > at - lengthMs; start -= everyMs) {
+    spans.push({ start, end: start + lengthMs });
+  }
+  return spans.reverse();
 }
 
 /** [W1] The watermark from which the window counts as closed. */
-export function closesAt(definition: Timing, end: number): number {
-  return end + (definition.graceSeconds ?? 0) * 1000;
+export function closesAt(window: Pick<CheckedWindow, 'graceSeconds'>, end: number): number {
+  return end + window.graceSeconds * 1000;
 }
 
-export function isClosed(definition: Timing, end: number, watermark: number | null): boolean {
-  return watermark !== null && closesAt(definition, end) <= watermark;
+export function isClosed(
+  window: Pick<CheckedWindow, 'graceSeconds'>,
+  end: number,
+  watermark: number | null,
+): boolean {
+  return watermark !== null && closesAt(window, end) <= watermark;
 }
 
-export function addValue(aggregate: Aggregate | undefined, value: number | bigint): Aggregate {
-  const stored: WindowValue = typeof value === 'bigint' ? value.toString() : value;
+/** One value as an aggregate. Throws TypeError for a number that is not finite. */
+export function aggregateOfValue(value: number | bigint): Aggregate {
   if (typeof value === 'number' && !Number.isFinite(value)) {
     throw new TypeError(`a window value must be finite, not ${value}`);
   }
-  if (aggregate === undefined) {
-    return { count: 1, sum: stored, min: stored, max: stored, first: stored, last: stored };
-  }
+  const stored: WindowValue = typeof value === 'bigint' ? value.toString() : value;
+  return { count: 1, sum: stored, min: stored, max: stored, first: stored, last: stored };
+}
+
+/** The aggregate of both, `b` after `a`. */
+export function join(a: Aggregate, b: Aggregate): Aggregate {
   return {
-    count: aggregate.count + 1,
-    sum: add(aggregate.sum, stored),
-    min: isLess(stored, aggregate.min) ? stored : aggregate.min,
-    max: isLess(aggregate.max, stored) ? stored : aggregate.max,
-    first: aggregate.first,
-    last: stored,
+    count: a.count + b.count,
+    sum: add(a.sum, b.sum),
+    min: isLess(b.min, a.min) ? b.min : a.min,
+    max: isLess(a.max, b.max) ? b.max : a.max,
+    first: a.first,
+    last: b.last,
   };
 }
 
@@ -52,41 +74,102 @@ function isLess(a: WindowValue, b: WindowValue): boolean {
   return BigInt(a) < BigInt(b);
 }
 
-/** Adds a value to the open window that starts at `start`; opens it when it is the first. */
-export function addToOpen(
-  open: readonly OpenWindow[],
-  definition: Timing,
-  entry: { start: number; value: number | bigint },
-): OpenWindow[] {
-  const { start, value } = entry;
-  const index = open.findIndex((w) => w.window === definition.name && w.start === start);
-  const before = open[index];
-  const after: OpenWindow = {
-    window: definition.name,
-    start,
-    end: start + definition.seconds * 1000,
-    ...addValue(before && aggregateOf(before), value),
-  };
-  return before ? open.with(index, after) : [...open, after];
-}
-
 export function aggregateOf(window: Aggregate): Aggregate {
   const { count, sum, min, max, first, last } = window;
   return { count, sum, min, max, first, last };
 }
 
-/** [W3] The closed window with one more value; one that never was is closed with this value
- *  alone. */
+/** sum / count as a number; of a bigint sum the nearest one. */
+export function averageOf({ sum, count }: Pick<Aggregate, 'sum' | 'count'>): number {
+  return Number(sum) / count;
+}
+
+/** What one message brings to a window: its value, and the next result of the window's reducer. */
+export interface Contribution {
+  value: number | bigint;
+  /** From the result so far (undefined = none yet) to the next; undefined = no reducer. */
+  reduce?: ((result: unknown) => unknown) | undefined;
+}
+
+/** The window with the contribution; without `before` the first of its span. */
+function grown(
+  before: OpenWindow | undefined,
+  place: { window: string } & Span,
+  { value, reduce }: Contribution,
+): OpenWindow {
+  const single = aggregateOfValue(value);
+  const aggregate = before ? join(before, single) : single;
+  const { window, start, end } = place;
+  return { window, start, end, ...aggregate, ...(reduce && { result: reduce(before?.result) }) };
+}
+
+export interface Grown {
+  open: OpenWindow[];
+  window: OpenWindow;
+}
+
+/** Adds to the open window of this span; opens it when it is the first. */
+export function addToOpen(
+  open: readonly OpenWindow[],
+  definition: CheckedWindow,
+  entry: Span & Contribution,
+): Grown {
+  if (definition.kind === 'session') return addToSession(open, definition, entry);
+  const { start, end } = entry;
+  const index = open.findIndex((w) => w.window === definition.name && w.start === start);
+  const window = grown(open[index], { window: definition.name, start, end }, entry);
+  return { open: index < 0 ? [...open, window] : open.with(index, window), window };
+}
+
+const touch = (a: Span, b: Span): boolean => a.start <= b.end && b.start <= a.end;
+
+/** Whether an open session takes the span in, however old it is. */
+export function hasOpenSession(
+  open: readonly OpenWindow[],
+  definition: CheckedWindow,
+  span: Span,
+): boolean {
+  return open.some((w) => w.window === definition.name && touch(w, span));
+}
+
+/** A session takes in every open session that the message's own span touches. */
+function addToSession(
+  open: readonly OpenWindow[],
+  definition: CheckedWindow,
+  entry: Span & Contribution,
+): Grown {
+  const touched = open
+    .filter((w) => w.window === definition.name && touch(w, entry))
+    .sort((a, b) => a.start - b.start);
+  const [first, ...others] = touched;
+  const merged = others.reduce<OpenWindow | undefined>(
+    (a, b) => a && mergeSessions(a, b, definition),
+    first,
+  );
+  const start = Math.min(entry.start, merged?.start ?? entry.start);
+  const end = Math.max(entry.end, merged?.end ?? entry.end);
+  const window = grown(merged, { window: definition.name, start, end }, entry);
+  return { open: [...open.filter((w) => !touched.includes(w)), window], window };
+}
+
+function mergeSessions(a: OpenWindow, b: OpenWindow, definition: CheckedWindow): OpenWindow {
+  const result = definition.reduce?.merge?.(a.result, b.result);
+  const { window, start } = a;
+  const end = Math.max(a.end, b.end);
+  return { window, start, end, ...join(a, b), ...(result !== undefined && { result }) };
+}
+
+/** [W3] The closed window with one more message; one that never was is closed with it alone. A
+ *  session keeps its start, which is its name. */
 export function amend(
-  closed: ClosedWindow | undefined,
-  definition: Timing,
-  entry: { start: number; value: number | bigint; at: number },
+  closed: ClosedWindow | null,
+  definition: CheckedWindow,
+  entry: Span & Contribution & { at: number },
 ): ClosedWindow {
+  const start = closed?.start ?? entry.start;
+  const end = Math.max(closed?.end ?? entry.end, entry.end);
   return {
-    window: definition.name,
-    start: entry.start,
-    end: entry.start + definition.seconds * 1000,
-    ...addValue(closed && aggregateOf(closed), entry.value),
+    ...grown(closed ?? undefined, { window: definition.name, start, end }, entry),
     revision: closed ? closed.revision + 1 : 0,
     closedAt: entry.at,
   };
@@ -95,32 +178,42 @@ export function amend(
 /** Open windows that the watermark has passed, oldest end first, at most `limit`. */
 export function dueWindows(
   progress: Pick<Progress, 'openWindows' | 'watermark'>,
-  definitions: readonly Timing[],
+  definitions: readonly CheckedWindow[],
   limit: number,
 ): OpenWindow[] {
   return progress.openWindows
     .filter((open) => {
       const definition = definitions.find(({ name }) => name === open.window);
       // A window whose definition was removed closes at its end: nothing will ever add to it.
-      return isClosed(
-        definition ?? { name: open.window, seconds: 0 },
-        open.end,
-        progress.watermark,
-      );
+      return isClosed(definition ?? { graceSeconds: 0 }, open.end, progress.watermark);
     })
-    .sort((a, b) => a.end - b.end || (a.window < b.window ? -1 : 1))
+    .sort((a, b) => a.end - b.end || a.start - b.start || (a.window < b.window ? -1 : 1))
     .slice(0, limit);
+}
+
+/** The watermark with which every open window is closed: the convoy has completed [W1]. */
+export function watermarkOfEnd(
+  progress: Pick<Progress, 'openWindows' | 'watermark'>,
+  definitions: readonly CheckedWindow[],
+): number | null {
+  let { watermark } = progress;
+  for (const open of progress.openWindows) {
+    const definition = definitions.find(({ name }) => name === open.window);
+    const due = closesAt(definition ?? { graceSeconds: 0 }, open.end);
+    watermark = Math.max(watermark ?? due, due);
+  }
+  return watermark;
 }
 
 /** When the open windows of a silent key are due by the wall clock; null = never. */
 export function quietDueAt(
   progress: Pick<Progress, 'openWindows'>,
-  quietSeconds: ReadonlyMap<string, number>,
+  definitions: readonly CheckedWindow[],
   silentSince: number | null,
 ): number | null {
   if (silentSince === null) return null;
   const due = progress.openWindows.flatMap((open) => {
-    const seconds = quietSeconds.get(open.window);
+    const seconds = definitions.find(({ name }) => name === open.window)?.quietSeconds;
     return seconds === undefined ? [] : [silentSince + seconds * 1000];
   });
   return due.length === 0 ? null : Math.min(...due);
@@ -129,15 +222,14 @@ export function quietDueAt(
 /** The watermark that closes every window whose quiet time has passed at `now` [W1]. */
 export function watermarkAfterQuiet(
   progress: Pick<Progress, 'openWindows' | 'watermark'>,
-  definitions: readonly Timing[],
-  options: { quietSeconds: ReadonlyMap<string, number>; silentSince: number; now: number },
+  definitions: readonly CheckedWindow[],
+  { silentSince, now }: { silentSince: number; now: number },
 ): number | null {
-  let watermark = progress.watermark;
+  let { watermark } = progress;
   for (const open of progress.openWindows) {
-    const seconds = options.quietSeconds.get(open.window);
     const definition = definitions.find(({ name }) => name === open.window);
-    if (seconds === undefined || definition === undefined) continue;
-    if (options.silentSince + seconds * 1000 > options.now) continue;
+    if (definition?.quietSeconds === undefined) continue;
+    if (silentSince + definition.quietSeconds * 1000 > now) continue;
     watermark = Math.max(watermark ?? 0, closesAt(definition, open.end));
   }
   return watermark;

@@ -1,14 +1,12 @@
 // [H5] The one atomic commit of a drain: effect, cursor, windows, outbox and the settlement of
 // every message, If-Match on `progress` of exactly our epoch. 412 = another attempt was first: no
 // effect.
-import { isoInstant } from '../clock.ts';
 import type { ConvoyDefinition } from '../convoy/definition.ts';
-import type { Tools } from '../convoy/outputs.ts';
-import type { ClosedWindow, Output, Settlement } from '../convoy/state.ts';
-import { type Settled, lateWindows, settle } from '../convoy/step.ts';
+import type { EffectOutcome, WindowNeed } from '../convoy/draft.ts';
+import type { ClosedWindow, Output, Progress, Settlement, StayedParked } from '../convoy/state.ts';
+import { type Settled, settle } from '../convoy/step.ts';
 import { watermarkAfterQuiet } from '../convoy/window.ts';
-import { hexHash } from '../keys.ts';
-import type { InboxItem, OutboxItem, WindowItem } from '../store/items.ts';
+import type { OutboxItem, ParkedItem, WindowItem } from '../store/items.ts';
 import { itemIds } from '../store/items.ts';
 import { type BatchResult, type StoreOperation, StoreRefused } from '../store/store.ts';
 import {
@@ -19,8 +17,11 @@ import {
   removalsOf,
   silentSince,
 } from './drain-context.ts';
+import { runEffect } from './effects.ts';
+import type { Load } from './load.ts';
 import { publishItems, removePublished } from './outbox.ts';
 import { progressItem } from './placed.ts';
+import { toolsAt } from './tools.ts';
 
 /** What Cosmos takes in one batch. */
 const operationsMax = 100;
@@ -30,10 +31,10 @@ const operationsMax = 100;
 export async function commitSettled(
   drain: Drain,
   definition: ConvoyDefinition,
-  messages: InboxItem[],
+  { settlementsMax = Infinity, ...load }: Load & { settlementsMax?: number },
 ): Promise<Next> {
-  const settled = await settleRun(drain, definition, messages);
-  const { settlements, outputs, closed } = settled;
+  const settled = await settleLoad(drain, definition, { ...load, settlementsMax });
+  const { settlements, stayedParked, outputs, closed } = settled;
   const { outputCommits } = settled.progress;
   const progress = progressItem(drain.request, {
     ...settled.progress,
@@ -43,6 +44,7 @@ export async function commitSettled(
   const operations: StoreOperation[] = [
     { kind: 'replace', item: progress, ifMatch: drain.progress.etag }, // H5: the fence
     ...settlements.flatMap((s) => settlementOperations(drain, definition, s)),
+    ...stayedParked.map(stayedOperation),
     ...closed.map((window) => windowOperation(drain, definition, window)),
     ...outbox.map((item): StoreOperation => ({ kind: 'create', item })),
   ];
@@ -54,10 +56,11 @@ export async function commitSettled(
     result = await drain.engine.store.batch(drain.convoyId, operations);
   } catch (error) {
     if (!(error instanceof StoreRefused && error.status === 413)) throw error;
-    if (messages.length > 1) {
-      return commitSettled(drain, definition, messages.slice(0, Math.ceil(messages.length / 2)));
+    if (settlements.length > 1) {
+      const half = Math.ceil(settlements.length / 2);
+      return commitSettled(drain, definition, { ...load, settlementsMax: half });
     }
-    return holdKey(drain, tooLarge(drain, messages));
+    return holdKey(drain, tooLarge(drain, settlements));
   }
   if (!result.applied) return refused(drain, operations, result);
   drain.published.ids.clear();
@@ -66,76 +69,104 @@ export async function commitSettled(
   return { progress: committed };
 }
 
-async function settleRun(
+/** Settles in memory; loads and does what the pure core asks for on the way. */
+async function settleLoad(
   drain: Drain,
   definition: ConvoyDefinition,
-  messages: InboxItem[],
+  { settlementsMax, ...load }: Load & { settlementsMax: number },
 ): Promise<Settled> {
   const { engine, request } = drain;
-  const now = engine.clock.now();
-  const { item } = drain.progress;
-  const progress =
-    messages.length > 0
-      ? item
-      : {
-          ...item,
-          watermark: watermarkAfterQuiet(item, definition.windows, {
-            quietSeconds: definition.quietSeconds,
-            silentSince: silentSince(drain),
-            now,
-          }),
-        };
-  return settle({
-    convoy: request.convoy,
-    key: request.key,
-    definition,
-    progress,
-    messages,
-    closedWindows: await readLateWindows(drain, definition, messages),
-    limits: engine.limits,
-    tools: toolsAt(now),
-  });
-}
-
-/** What the pure core is handed: this instant, SHA-256, ISO text and UTF-8 length. */
-export function toolsAt(now: number): Tools {
-  return {
-    now,
-    hash: hexHash,
-    iso: isoInstant,
-    bytes: (text) => Buffer.byteLength(text, 'utf8'),
-  };
-}
-
-async function readLateWindows(
-  drain: Drain,
-  definition: ConvoyDefinition,
-  messages: InboxItem[],
-): Promise<Map<string, ClosedWindow>> {
-  const found = new Map<string, ClosedWindow>();
-  for (const { name, start } of lateWindows(definition, drain.progress.item, messages)) {
-    const window = await drain.engine.store.readWindow(drain.convoyId, name, start);
-    if (window) found.set(`${name}:${start}`, window);
+  const closedWindows = new Map<string, ClosedWindow | null>();
+  let effect: EffectOutcome | undefined;
+  for (;;) {
+    const settled = settle({
+      convoy: request.convoy,
+      key: request.key,
+      definition,
+      progress: progressAfterQuiet(drain, definition, load),
+      ...load,
+      closedWindows,
+      effect,
+      settlementsMax,
+      limits: engine.limits,
+      tools: toolsAt(engine.clock.now()),
+    });
+    const { needs, effectFor } = settled;
+    if (needs.length > 0) {
+      const found = await Promise.all(needs.map((need) => readClosedWindow(drain, need)));
+      needs.forEach(({ id }, i) => closedWindows.set(id, found[i] ?? null));
+    } else if (effectFor !== undefined) {
+      const { convoy, key } = request;
+      effect = await runEffect(engine, definition, { convoy, key, ...effectFor });
+    } else return settled;
   }
-  return found;
 }
 
-/** The body is not rewritten: only what became of the message is set, and [H12] the TTLs begin. */
+/** Without new messages a commit closes the windows whose quiet time has passed. */
+function progressAfterQuiet(drain: Drain, definition: ConvoyDefinition, load: Load): Progress {
+  const { item } = drain.progress;
+  const isIdle = load.messages.length === 0 && load.held.size === 0 && item.taken.length === 0;
+  if (!isIdle) return item;
+  const silence = { silentSince: silentSince(drain), now: drain.engine.clock.now() };
+  return { ...item, watermark: watermarkAfterQuiet(item, definition.windows, silence) };
+}
+
+async function readClosedWindow(drain: Drain, need: WindowNeed): Promise<ClosedWindow | undefined> {
+  const { store } = drain.engine;
+  const { window, start, end } = need;
+  if (!need.isSession) return store.readWindow(drain.convoyId, window, start);
+  return store.readSession(drain.convoyId, window, { start, end });
+}
+
+/** The body is not rewritten: only what became of the message is set, and [H12] the TTLs begin when
+ *  it has settled for good. */
 function settlementOperations(
   drain: Drain,
   definition: ConvoyDefinition,
   settlement: Settlement,
 ): StoreOperation[] {
-  const { position, messageId, ...outcome } = settlement;
+  const { position, messageId, healed, ...outcome } = settlement;
   const settledAt = drain.engine.clock.now();
+  const id = itemIds.inbox(position);
+  const { retentionSeconds: ttl, dedupSeconds } = definition;
+  if (outcome.outcome === 'parked') {
+    const parked = parkedItem(drain, settlement, settledAt);
+    return [
+      { kind: 'set', id, fields: { ...outcome, settledAt } },
+      { kind: 'create', item: parked },
+    ];
+  }
+  const cleared = healed ? { code: null, reason: null } : {};
+  const healing: StoreOperation[] = healed
+    ? [{ kind: 'set', id: itemIds.parked(position), fields: { healedAt: settledAt, ttl } }]
+    : [];
   return [
-    {
-      kind: 'set',
-      id: itemIds.inbox(position),
-      fields: { ...outcome, settledAt, ttl: definition.retentionSeconds },
-    },
-    { kind: 'set', id: itemIds.seen(messageId), fields: { ttl: definition.dedupSeconds } },
+    { kind: 'set', id, fields: { ...cleared, ...outcome, settledAt, ttl } },
+    { kind: 'set', id: itemIds.seen(messageId), fields: { ttl: dedupSeconds } },
+    ...healing,
   ];
+}
+
+/** The link of the chain that says that the message was parked; its inbox item gets the next. */
+function parkedItem(drain: Drain, settlement: Settlement, parkedAt: number): ParkedItem {
+  const { position, messageId, attempts, chain, code = '', reason = '' } = settlement;
+  return {
+    id: itemIds.parked(position),
+    convoyId: drain.convoyId,
+    kind: 'parked',
+    position,
+    messageId,
+    settlement: settlement.settlement,
+    chain,
+    code,
+    reason,
+    attempts,
+    parkedAt,
+  };
+}
+
+function stayedOperation({ position, ...failure }: StayedParked): StoreOperation {
+  return { kind: 'set', id: itemIds.parked(position), fields: { ...failure } };
 }
 
 function windowOperation(
@@ -176,12 +207,12 @@ function outboxItems(drain: Drain, settled: Settled): OutboxItem[] {
   return items;
 }
 
-function tooLarge(drain: Drain, messages: InboxItem[]) {
+function tooLarge(drain: Drain, settlements: readonly Settlement[]) {
   return {
     kind: 'blocked' as const,
     code: 'CVY_TOO_LARGE',
     reason: 'the store refused the transaction as too large',
-    ...(messages[0] && { position: messages[0].position }),
+    ...(settlements[0] && { position: settlements[0].position }),
     since: drain.engine.clock.now(),
   };
 }

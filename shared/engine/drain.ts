@@ -12,7 +12,6 @@
 // committed but unpublished outputs in the outbox (published by any epoch, same message ids), a
 // hold not yet rested (rested then), a wait announced but not waited (the linger or the sweeper
 // comes round).
-import { sleep } from '../clock.ts';
 import type { ConvoyDefinition } from '../convoy/definition.ts';
 import {
   assertHandoff,
@@ -24,10 +23,11 @@ import {
   wait,
 } from '../convoy/handoff.ts';
 import { type Hold, noHold } from '../convoy/state.ts';
-import { dueWindows, quietDueAt, watermarkAfterQuiet } from '../convoy/window.ts';
+import { gapDueAt, hasHeldWork } from '../convoy/take.ts';
+import { dueWindows, quietDueAt } from '../convoy/window.ts';
 import { reasonOf } from '../errors.ts';
 import { convoyIdOf } from '../keys.ts';
-import type { GateItem, InboxItem, ProgressItem } from '../store/items.ts';
+import type { GateItem, ProgressItem } from '../store/items.ts';
 import type { Versioned } from '../store/store.ts';
 import { commitSettled } from './commit.ts';
 import {
@@ -40,8 +40,9 @@ import {
   removalsOf,
   silentSince,
 } from './drain-context.ts';
+import { loadNext, nothingLoaded } from './load.ts';
 import { publishOutbox, removePublished } from './outbox.ts';
-import { gateItem, progressItem } from './placed.ts';
+import { gateItem, progressItem, readProgress } from './placed.ts';
 import type { Engine } from './ports.ts';
 
 export type DrainResult =
@@ -58,7 +59,6 @@ export type DrainResult =
   | { kind: 'closed' }
   | { kind: 'rested' };
 
-const staleReadsMax = 5;
 const refusalsMax = 20;
 
 /** What one drain remembers from pass to pass. */
@@ -107,7 +107,7 @@ async function drainPass(
   const convoyId = convoyIdOf(request.convoy, request.key);
   // H7: gate, then progress. Our own commit of this drain is as good as a read: its ETag decides.
   const read = await engine.store.readGate(convoyId);
-  const progress = pass.progress ?? (await engine.store.readProgress(convoyId));
+  const progress = pass.progress ?? (await readProgress(engine.store, convoyId));
   if (!read || !progress) return { kind: 'failed', reason: `stale read: no gate of ${convoyId}` };
   if (!isCurrent(read.item, progress.item, request.epoch)) {
     return fencedOrStale(request, read.item, progress.item);
@@ -129,9 +129,10 @@ async function drainPass(
     await removePublished(drain);
     return { kind: 'retryAt', at: hold.nextAttemptAt ?? now };
   }
-  if (cursor < gate.item.tail) return settleBacklog(drain, definition);
   if (cursor > gate.item.tail) return { kind: 'failed', reason: 'stale read: tail before cursor' };
-  if (windowsDue(drain, definition)) return commitSettled(drain, definition, []);
+  if (cursor < gate.item.tail || hasHeldWork(definition, drain.progress.item))
+    return settleBacklog(drain, definition);
+  if (isDue(drain, definition)) return commitSettled(drain, definition, nothingLoaded);
   // A drain that has just worked lingers again, whatever the timer said before.
   return (request.mayClose && !pass.hasCommitted) || definition.lingerSeconds === 0
     ? closeConvoy(drain, definition)
@@ -164,33 +165,8 @@ async function settleBacklog(
   drain: Drain,
   definition: ConvoyDefinition,
 ): Promise<DrainResult | Next> {
-  const messages = await readRun(drain);
-  if (messages.length > 0) return commitSettled(drain, definition, messages);
-  const position = drain.progress.item.cursor + 1;
-  return holdKey(drain, {
-    kind: 'blocked',
-    code: 'CVY_HOLE',
-    reason: `message ${position} of ${drain.convoyId} cannot be read`,
-    position,
-    since: drain.engine.clock.now(),
-  });
-}
-
-/** [H7] The contiguous run from cursor + 1, bounded by the tail of the gate that was read. A hole
- *  is a stale read until it lasts: the run is read again before anything is said about it. */
-async function readRun(drain: Drain): Promise<InboxItem[]> {
-  const { store, clock, settings } = drain.engine;
-  const from = drain.progress.item.cursor + 1;
-  const to = Math.min(drain.gate.item.tail, from + settings.messagesPerCommit - 1);
-  for (let reads = 0; reads < staleReadsMax; reads += 1) {
-    if (reads > 0) await sleep(clock, 100 * 3 ** reads);
-    const range = { from, to, limit: to - from + 1 };
-    const items = await store.readInbox(drain.convoyId, range);
-    const gap = items.findIndex((item, i) => item.position !== from + i);
-    const run = gap < 0 ? items : items.slice(0, gap);
-    if (run.length > 0) return run;
-  }
-  return [];
+  const load = await loadNext(drain, definition);
+  return 'missing' in load ? holdKey(drain, load.missing) : commitSettled(drain, definition, load);
 }
 
 function unknownConvoy(drain: Drain): Hold {
@@ -227,7 +203,9 @@ async function announceWait(
     ...removalsOf(drain),
   ]);
   if (!result.applied) return afterRefusal(drain, result); // 412: a message came, drain again
-  return { kind: 'waiting', seconds: definition.lingerSeconds };
+  const gapAt = gapDueAt(definition, progress.item);
+  const untilGap = gapAt === null ? Infinity : (gapAt - engine.clock.now()) / 1000;
+  return { kind: 'waiting', seconds: Math.max(0, Math.min(definition.lingerSeconds, untilGap)) };
 }
 
 /** [H6] Idle, fence moved: an admit either comes before (412 here) or opens the next epoch. */
@@ -239,7 +217,7 @@ async function closeConvoy(
   const progress = drain.progress.item;
   if (!mayClose(gate.item, progress))
     return { kind: 'failed', reason: `hold ${progress.hold.kind}` };
-  const dueAt = quietDueAt(progress, definition.quietSeconds, silentSince(drain));
+  const dueAt = earliest([gapDueAt(definition, progress), quietDue(drain, definition)]);
   const after = close(gate.item, progress, { at: engine.clock.now(), dueAt });
   assertHandoff(after.gate, after.progress);
   const { etag } = drain.progress;
@@ -251,14 +229,21 @@ async function closeConvoy(
   return result.applied ? { kind: 'closed' } : afterRefusal(drain, result);
 }
 
-/** Windows left over from a full commit, or whose quiet time has passed. */
-function windowsDue(drain: Drain, definition: ConvoyDefinition): boolean {
+/** When quiet time closes the open windows: never while a message of the key waits (DESIGN §5). */
+function quietDue(drain: Drain, definition: ConvoyDefinition): number | null {
+  const { item } = drain.progress;
+  return item.taken.length > 0 ? null : quietDueAt(item, definition.windows, silentSince(drain));
+}
+
+/** Windows left over from a full commit, or whose quiet time has passed; a gap to be judged. */
+function isDue(drain: Drain, definition: ConvoyDefinition): boolean {
   const { item } = drain.progress;
   if (dueWindows(item, definition.windows, 1).length > 0) return true;
-  const quiet = watermarkAfterQuiet(item, definition.windows, {
-    quietSeconds: definition.quietSeconds,
-    silentSince: silentSince(drain),
-    now: drain.engine.clock.now(),
-  });
-  return quiet !== item.watermark;
+  const dueAt = earliest([gapDueAt(definition, item), quietDue(drain, definition)]);
+  return dueAt !== null && dueAt <= drain.engine.clock.now();
+}
+
+function earliest(instants: readonly (number | null)[]): number | null {
+  const some = instants.filter((at) => at !== null);
+  return some.length === 0 ? null : Math.min(...some);
 }

@@ -1,15 +1,26 @@
 // [H8] An operator's action on one key: one batch, If-Match on both items, hold changed, gate
 // active, epoch + 1 on both; then H2. Conditional on what the operator saw; recorded with who and
 // why.
+import type { ConvoyDefinition } from '../convoy/definition.ts';
 import { assertHandoff, reopen } from '../convoy/handoff.ts';
 import { type Gate, type Hold, type Progress, noHold } from '../convoy/state.ts';
+import { withoutGap } from '../convoy/step.ts';
+import { watermarkOfEnd } from '../convoy/window.ts';
 import { ConvoyError } from '../errors.ts';
 import { convoyIdOf } from '../keys.ts';
 import { ensureStarted } from './ensure-started.ts';
-import { gateItem, progressItem } from './placed.ts';
+import { gateItem, progressItem, readProgress } from './placed.ts';
 import type { Engine } from './ports.ts';
 
-export const operatorActions = ['pause', 'resume', 'retry', 'skip'] as const;
+export const operatorActions = [
+  'pause',
+  'resume',
+  'retry',
+  'skip',
+  'park',
+  'replay',
+  'cancel',
+] as const;
 export type OperatorAction = (typeof operatorActions)[number];
 
 export interface OperatorRequest {
@@ -29,7 +40,7 @@ export async function operate(engine: Engine, request: OperatorRequest): Promise
   const { convoy, key, action, reason, by } = request;
   const convoyId = convoyIdOf(convoy, key);
   const gate = await store.readGate(convoyId);
-  const progress = await store.readProgress(convoyId);
+  const progress = await readProgress(store, convoyId);
   if (!gate || !progress)
     throw new ConvoyError('CVY_NOT_FOUND', `no convoy '${convoy}' with key '${key}'`);
   const { cursor } = progress.item;
@@ -41,7 +52,9 @@ export async function operate(engine: Engine, request: OperatorRequest): Promise
     );
   }
   const at = clock.now();
-  const changed = changeOf(request, { gate: gate.item, progress: progress.item, at });
+  const definition = engine.definitions.get(convoy);
+  const seen = { gate: gate.item, progress: progress.item, at };
+  const changed = changeOf(request, { ...seen, definition });
   const after = reopen(gate.item, { ...progress.item, ...changed }, { at });
   assertHandoff(after.gate, after.progress);
   const place = { convoy, key };
@@ -54,37 +67,89 @@ export async function operate(engine: Engine, request: OperatorRequest): Promise
   await ensureStarted(engine, place, { gate: after.gate, wake: false, duplicate: false }); // H2
 }
 
-function changeOf(
-  request: OperatorRequest,
-  { gate, progress, at }: { gate: Gate; progress: Progress; at: number },
-): Pick<Progress, 'hold' | 'skip'> {
-  const { hold } = progress;
-  const refuse = (needs: string): ConvoyError =>
-    new ConvoyError(
-      'CVY_CONFLICT',
-      `${request.action} needs a key that is ${needs}; it is ${gate.phase}, hold ${hold.kind}`,
-    );
+interface Seen {
+  gate: Gate;
+  progress: Progress;
+  at: number;
+  definition: ConvoyDefinition | undefined;
+}
+
+function changeOf(request: OperatorRequest, seen: Seen): Partial<Progress> {
+  const { hold, verdict } = seen.progress;
   switch (request.action) {
-    case 'pause': {
-      if (hold.kind === 'paused') throw refuse('not paused');
-      const by = request.by === undefined ? '' : ` (${request.by})`;
-      const paused: Hold = {
-        kind: 'paused',
-        code: 'CVY_PAUSED',
-        reason: `${request.reason}${by}`,
-        since: at,
-      };
-      return { hold: paused, skip: progress.skip };
-    }
+    case 'pause':
+      if (hold.kind === 'paused') throw refusal(request, seen, 'not paused');
+      return { hold: pausedHold(request, seen.at) };
     case 'resume':
-      if (hold.kind !== 'paused') throw refuse('paused');
-      return { hold: noHold, skip: progress.skip };
+      if (hold.kind !== 'paused') throw refusal(request, seen, 'paused');
+      return { hold: noHold };
     case 'retry':
-      if (hold.kind !== 'blocked' && hold.kind !== 'retrying') throw refuse('blocked or retrying');
-      return { hold: noHold, skip: null };
+      assertStopped(request, seen);
+      // A gap is waited for once more.
+      return { hold: noHold, verdict: null, gapSince: seen.progress.gapSince && seen.at };
     case 'skip':
-      if (hold.kind !== 'blocked' && hold.kind !== 'retrying') throw refuse('blocked or retrying');
-      if (hold.position === undefined) throw refuse('held by a message');
-      return { hold: noHold, skip: hold.position };
+    case 'park':
+      return decided(request, seen);
+    case 'replay':
+      return replayed(request, seen);
+    case 'cancel':
+      return {
+        hold: hold.kind === 'paused' ? hold : noHold,
+        verdict,
+        ...completion(request, seen),
+      };
   }
+}
+
+function pausedHold({ reason, by }: OperatorRequest, since: number): Hold {
+  const who = by === undefined ? '' : ` (${by})`;
+  return { kind: 'paused', code: 'CVY_PAUSED', reason: `${reason}${who}`, since };
+}
+
+/** The message that holds the key is skipped or set aside; a gap is gone on without. */
+function decided(request: OperatorRequest, seen: Seen): Partial<Progress> {
+  assertStopped(request, seen);
+  const { hold } = seen.progress;
+  if (hold.position === undefined) throw refusal(request, seen, 'held by a message');
+  if (hold.code === 'CVY_GAP') {
+    if (request.action === 'park') throw refusal(request, seen, 'held by a message, not by a gap');
+    return { ...withoutGap(seen.progress), hold: noHold };
+  }
+  const as = request.action === 'park' ? 'park' : 'skip';
+  const verdict = { position: hold.position, as, reason: request.reason } as const;
+  return { hold: noHold, verdict };
+}
+
+/** What is parked settles in order; what comes meanwhile waits behind it [O3]. */
+function replayed(request: OperatorRequest, seen: Seen): Partial<Progress> {
+  const { parked, laneParked, hold } = seen.progress;
+  if (parked.length === 0 && laneParked === null)
+    throw refusal(request, seen, 'one with parked messages');
+  const inLane = laneParked?.position;
+  const isStopped = hold.kind === 'blocked' && hold.code === 'CVY_PARKED_FULL';
+  return {
+    healing: [...parked],
+    laneParked: null,
+    verdict: inLane === undefined ? seen.progress.verdict : null,
+    hold: isStopped ? noHold : hold,
+  };
+}
+
+/** As if the handler had called context.complete() at the cursor. */
+function completion(request: OperatorRequest, seen: Seen): Partial<Progress> {
+  const { progress, at, definition } = seen;
+  if (progress.completed !== null) throw refusal(request, seen, 'not completed');
+  const watermark = watermarkOfEnd(progress, definition?.windows ?? []);
+  return { completed: { position: progress.cursor, at }, watermark };
+}
+
+function assertStopped(request: OperatorRequest, seen: Seen): void {
+  const { kind } = seen.progress.hold;
+  if (kind !== 'blocked' && kind !== 'retrying')
+    throw refusal(request, seen, 'blocked or retrying');
+}
+
+function refusal(request: OperatorRequest, { gate, progress }: Seen, needs: string): ConvoyError {
+  const is = `it is ${gate.phase}, hold ${progress.hold.kind}`;
+  return new ConvoyError('CVY_CONFLICT', `${request.action} needs a key that is ${needs}; ${is}`);
 }

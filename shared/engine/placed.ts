@@ -1,7 +1,8 @@
 // Pure facts as items of the store, and back: the only place that knows both shapes.
-import type { Admitted, Gate, Progress } from '../convoy/state.ts';
+import { type Admitted, type Gate, type Progress, withDefaults } from '../convoy/state.ts';
 import { convoyIdOf } from '../keys.ts';
 import { type GateItem, type InboxItem, type ProgressItem, itemIds } from '../store/items.ts';
+import type { ConvoyStore, Versioned } from '../store/store.ts';
 
 export interface Place {
   convoy: string;
@@ -28,4 +29,13 @@ export function inboxItem(
   const convoyId = convoyIdOf(place.convoy, place.key);
   const id = itemIds.inbox(admitted.position);
   return { ...admitted, ...entry, id, convoyId, kind: 'inbox', outcome: 'waiting' };
+}
+
+/** Progress, whichever version of Convoy wrote it. */
+export async function readProgress(
+  store: Pick<ConvoyStore, 'readProgress'>,
+  convoyId: string,
+): Promise<Versioned<ProgressItem> | undefined> {
+  const read = await store.readProgress(convoyId);
+  return read && { ...read, item: withDefaults(read.item) };
 }

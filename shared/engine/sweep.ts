@@ -9,7 +9,7 @@ import { reasonOf } from '../errors.ts';
 import type { GateItem } from '../store/items.ts';
 import type { InstantRange } from '../store/store.ts';
 import { ensureStarted } from './ensure-started.ts';
-import { gateItem, progressItem } from './placed.ts';
+import { gateItem, progressItem, readProgress } from './placed.ts';
 import type { Engine } from './ports.ts';
 
 export interface SweepReport {
@@ -75,7 +75,7 @@ async function sweepKey(engine: Engine, candidate: GateItem): Promise<boolean> {
   const { store, clock } = engine;
   const { convoyId, convoy, key } = candidate;
   const gate = await store.readGate(convoyId);
-  const progress = await store.readProgress(convoyId);
+  const progress = await readProgress(store, convoyId);
   if (!gate || !progress) return false;
   const at = clock.now();
   const reason = sweepReason(gate.item, progress.item, { at, ...limitsOf(engine, convoy) });

@@ -33,6 +33,7 @@ const convoysIndex: IndexingPolicy = {
     { path: '/writtenAt/?' },
     { path: '/dueAt/?' },
     { path: '/hold/kind/?' },
+    { path: '/asideCount/?' },
   ],
   excludedPaths: [{ path: '/*' }],
   compositeIndexes: [

@@ -16,7 +16,7 @@ import { connect, type Connection, type CosmosStoreOptions } from './cosmos-clie
 import { batchResultOf, storeError, wholeBatchFailure } from './cosmos-errors.ts';
 import type { CosmosAddress } from './cosmos-settings.ts';
 import { rollUpsIn } from './cosmos-roll-ups.ts';
-import { itemIds, type ConvoyItem } from './items.ts';
+import { itemIds, type ConvoyItem, type InboxItem } from './items.ts';
 import { assertBatch, assertConvoyId, assertInstants, fieldsToSet } from './limits.ts';
 import { assertLimit, idsUnder, pageOf, restOf, type IdRange } from './paging.ts';
 import { StoreRefused, StoreUnavailable } from './store.ts';
@@ -154,11 +154,17 @@ function sweeps(connection: Connection): Pick<ConvoyStore, 'gatesUnwritten' | 'g
   return { gatesUnwritten: gates('writtenAt'), gatesDue: gates('dueAt') };
 }
 
-function listsOfKeys(connection: Connection): Pick<ConvoyStore, 'listGates' | 'listHeld'> {
-  const select = (kind: 'gate' | 'progress', hold: string | undefined, filter: GateFilter) => {
-    const { convoy, phase } = filter;
+function listsOfKeys(
+  connection: Connection,
+): Pick<ConvoyStore, 'listGates' | 'listHeld' | 'listAside'> {
+  const select = (
+    kind: 'gate' | 'progress',
+    filter: GateFilter & { hold?: string; isAside?: boolean },
+  ) => {
+    const { convoy, phase, hold, isAside } = filter;
     const conditions = [`c.kind = '${kind}'`];
     if (hold !== undefined) conditions.push('c.hold.kind = @hold');
+    if (isAside === true) conditions.push('c.asideCount > 0');
     if (convoy !== undefined) conditions.push('c.convoy = @convoy');
     if (phase !== undefined) conditions.push('c.phase = @phase');
     const text = `SELECT * FROM c WHERE ${conditions.join(' AND ')}`;
@@ -167,11 +173,15 @@ function listsOfKeys(connection: Connection): Pick<ConvoyStore, 'listGates' | 'l
   return {
     async listGates(filter) {
       assertLimit(filter.limit);
-      return connection.page('gate', select('gate', undefined, filter), filter);
+      return connection.page('gate', select('gate', filter), filter);
     },
     async listHeld(kind, filter) {
       assertLimit(filter.limit);
-      return connection.page('progress', select('progress', kind, filter), filter);
+      return connection.page('progress', select('progress', { ...filter, hold: kind }), filter);
+    },
+    async listAside(filter) {
+      assertLimit(filter.limit);
+      return connection.page('progress', select('progress', { ...filter, isAside: true }), filter);
     },
   };
 }
@@ -179,6 +189,8 @@ function listsOfKeys(connection: Connection): Pick<ConvoyStore, 'listGates' | 'l
 type ListsOfKey = Pick<
   ConvoyStore,
   | 'readInbox'
+  | 'readInboxAt'
+  | 'readSession'
   | 'readOutbox'
   | 'listMessages'
   | 'listWindows'
@@ -189,11 +201,18 @@ type ListsOfKey = Pick<
 
 const outboxItemsMax = 1000;
 
+/** Parameters of a further condition. */
+interface And {
+  outcome?: string;
+  spanStart?: number;
+  spanEnd?: number;
+}
+
 function listsOfKey(connection: Connection): ListsOfKey {
   /** Items of a partition in an id range, ascending by id. */
   const inRange = <K extends ConvoyItem['kind']>(
     kind: K,
-    range: IdRange & { convoyId: string; limit: number; and?: string; outcome?: string },
+    range: IdRange & { convoyId: string; limit: number; and?: string } & And,
   ) => {
     const { convoyId, limit, and = '', ...parameters } = range;
     assertConvoyId(convoyId);
@@ -213,6 +232,14 @@ function listsOfKey(connection: Connection): ListsOfKey {
       }
       const range = { from: itemIds.inbox(from), below: `${itemIds.inbox(to)}!` };
       return inRange('inbox', { convoyId, ...range, limit: Math.min(limit, to - from + 1) });
+    },
+    readInboxAt: (convoyId, positions) => readInboxAt(connection, convoyId, positions),
+    async readSession(convoyId, name, span) {
+      const and = 'AND c.start <= @spanEnd AND c["end"] >= @spanStart ';
+      const places = { spanStart: span.start, spanEnd: span.end };
+      const range = { convoyId, ...idsUnder(`window:${name}`), and, ...places, limit: 100 };
+      const found = await inRange('window', range);
+      return found.sort((a, b) => a.start - b.start).at(0);
     },
     readOutbox: async (convoyId) =>
       inRange('outbox', { convoyId, ...idsUnder('outbox'), limit: outboxItemsMax }),
@@ -251,6 +278,28 @@ function listsOfKey(connection: Connection): ListsOfKey {
       return parts.reduce<number>((sum, part) => sum + (typeof part === 'number' ? part : 0), 0);
     },
   };
+}
+
+/** One query for all of them, or a point read for one. */
+async function readInboxAt(
+  connection: Connection,
+  convoyId: string,
+  positions: readonly number[],
+): Promise<InboxItem[]> {
+  assertConvoyId(convoyId);
+  assertLimit(positions.length);
+  const [only] = positions;
+  if (positions.length === 1 && only !== undefined) {
+    const read = await connection.read(convoyId, 'inbox', itemIds.inbox(only));
+    return read ? [read.item] : [];
+  }
+  const ids = Object.fromEntries(positions.map((at, i) => [`id${i}`, itemIds.inbox(at)]));
+  const list = Object.keys(ids).map((name) => `@${name}`);
+  const text =
+    'SELECT * FROM c WHERE c.convoyId = @convoyId ' +
+    `AND c.id IN (${list.join(', ')}) ORDER BY c.id ASC`;
+  const parameters = { convoyId, ...ids };
+  return connection.collect('inbox', { text, parameters, convoyId }, positions.length);
 }
 
 /** An operator's question: two grouped queries over all gates and all progress items. */

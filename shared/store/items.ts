@@ -59,6 +59,22 @@ export interface WindowItem extends Placed, ClosedWindow {
   ttl?: number;
 }
 
+/** A message that was set aside: its link in the chain. Its body is in its inbox item, which does
+ *  not expire either; `healedAt` when a replay has settled it. */
+export interface ParkedItem extends Placed {
+  kind: 'parked';
+  position: number;
+  messageId: string;
+  settlement: number;
+  chain: string;
+  code: string;
+  reason: string;
+  attempts: number;
+  parkedAt: number;
+  healedAt?: number;
+  ttl?: number;
+}
+
 /** [H11] Outputs of one commit that the broker has not acknowledged yet, several per item. */
 export interface OutboxItem extends Placed {
   kind: 'outbox';
@@ -99,6 +115,7 @@ export type ConvoyItem =
   | SeenItem
   | WindowItem
   | OutboxItem
+  | ParkedItem
   | DeadItem
   | QuarantineItem;
 
@@ -138,6 +155,7 @@ export const itemIds = {
   /** Unique and in order of publishing: by settlement, then by the first output packed in. */
   outbox: (settlement: number, first: { position: number; n: number }) =>
     `outbox:${padded(settlement)}:${padded(first.position)}-${padded(first.n)}`,
+  parked: (position: number) => `parked:${padded(position)}`,
   dead: (sequence: number) => `dead:${padded(sequence)}`,
   head: 'head',
   contribution: (key: string) => `contribution:${hexHash(key)}`,

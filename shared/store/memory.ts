@@ -78,6 +78,20 @@ export function createMemoryStore(options: MemoryStoreOptions = {}): ConvoyStore
         assertLimit(limit);
         return items.inbox(id, { from, to, limit });
       }),
+    readInboxAt: (id, positions) =>
+      inPartition('readInboxAt', id, () => {
+        assertLimit(positions.length);
+        const ascending = [...positions].sort((a, b) => a - b);
+        return ascending.flatMap((at) => items.one(id, 'inbox', itemIds.inbox(at)) ?? []);
+      }),
+    readSession: (id, name, span) =>
+      inPartition('readSession', id, () =>
+        items
+          .inRange(id, 'window', idsUnder(`window:${name}`))
+          .filter((window) => window.start <= span.end && window.end >= span.start)
+          .sort((a, b) => a.start - b.start)
+          .at(0),
+      ),
     readOutbox: (id) =>
       inPartition('readOutbox', id, () => items.inRange(id, 'outbox', idsUnder('outbox'))),
     batch: (convoyId, operations) =>
@@ -95,6 +109,7 @@ type ListMethod =
   | 'gatesDue'
   | 'listGates'
   | 'listHeld'
+  | 'listAside'
   | 'progressOf'
   | 'listMessages'
   | 'listWindows'
@@ -127,6 +142,7 @@ function lists(items: MemoryItems, call: Call): Pick<ConvoyStore, ListMethod> {
         const held = items.everywhere('progress').filter((progress) => progress.hold.kind === kind);
         return pageOfGates(held, filter);
       }),
+    listAside: (filter) => call({ method: 'listAside' }, () => aside(items, filter)),
     progressOf: (convoyIds) =>
       call({ method: 'progressOf' }, () =>
         convoyIds.flatMap((id) => items.one(id, 'progress', itemIds.progress) ?? []),
@@ -166,6 +182,14 @@ function lists(items: MemoryItems, call: Call): Pick<ConvoyStore, ListMethod> {
       ),
     totals: () => call({ method: 'totals' }, () => totalsOf(items)),
   };
+}
+
+function aside(items: MemoryItems, filter: GateFilter): Page<ProgressItem> {
+  const all = items.everywhere('progress');
+  return pageOfGates(
+    all.filter(({ asideCount }) => asideCount > 0),
+    filter,
+  );
 }
 
 function oldestFirst(

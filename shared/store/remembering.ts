@@ -49,6 +49,13 @@ export function rememberingStore(store: ConvoyStore, memory: Memory = defaultMem
     async readInbox(convoyId, range) {
       return keys.run(convoyId, range) ?? store.readInbox(convoyId, range);
     },
+    async readInboxAt(convoyId, positions) {
+      const known = positions.flatMap((at) => keys.of(convoyId)?.messages.get(at) ?? []);
+      const have = new Set(known.map(({ position }) => position));
+      const missing = positions.filter((position) => !have.has(position));
+      const read = missing.length === 0 ? [] : await store.readInboxAt(convoyId, missing);
+      return [...known, ...read].sort((a, b) => a.position - b.position);
+    },
     async batch(convoyId, operations) {
       let result: BatchResult;
       try {

@@ -102,9 +102,17 @@ export interface ConvoyStore extends RollUpStore {
     convoyId: string,
     range: { from: number; to: number; limit: number },
   ): Promise<InboxItem[]>;
+  /** Inbox items at these positions (at most 100), ascending; what is not there is absent. */
+  readInboxAt(convoyId: string, positions: readonly number[]): Promise<InboxItem[]>;
   /** All unpublished outputs of a key, lowest settlement first. */
   readOutbox(convoyId: string): Promise<OutboxItem[]>;
   readWindow(convoyId: string, name: string, start: number): Promise<WindowItem | undefined>;
+  /** The closed session window with the least start that touches the span. */
+  readSession(
+    convoyId: string,
+    name: string,
+    span: { start: number; end: number },
+  ): Promise<WindowItem | undefined>;
   /** All operations or none; at most 100. */
   batch(convoyId: string, operations: StoreOperation[]): Promise<BatchResult>;
 
@@ -116,6 +124,8 @@ export interface ConvoyStore extends RollUpStore {
   listGates(filter: GateFilter): Promise<Page<GateItem>>;
   /** Progress items with this hold kind (`none` is not indexed for this: use listGates). */
   listHeld(kind: string, filter: GateFilter): Promise<Page<ProgressItem>>;
+  /** Progress items with messages that are parked, or taken and not settled. */
+  listAside(filter: GateFilter): Promise<Page<ProgressItem>>;
   progressOf(convoyIds: string[]): Promise<ProgressItem[]>;
   listMessages(
     convoyId: string,

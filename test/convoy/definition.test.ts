@@ -37,7 +37,15 @@ test('a wrong definition lists every fault with what to change', () => {
     dedupSeconds: 60,
     lanes: 4,
     colour: 'red',
-    windows: [{ name: 'w', kind: 'session', seconds: 0, value: () => 1 }],
+    gap: { waitSeconds: 5 },
+    version: 3,
+    upcast: { 1: (body: unknown) => body, 3: (body: unknown) => body },
+    windows: [
+      { name: 'w', kind: 'session', seconds: 0, value: () => 1, rollUp: {} },
+      { name: 'h', kind: 'hopping', seconds: 3_600, everySeconds: 10, value: () => 1 },
+      { name: 'c', kind: 'tumbling', calendar: { timeZone: 'Mars/Olympus' }, value: () => 1 },
+      { name: 'c', kind: 'sliding', seconds: 5, value: () => 1, late: 'forget' },
+    ],
   };
   // @ts-expect-error what a JavaScript user can still write
   const define = () => defineConvoy(wrong);
@@ -48,5 +56,14 @@ test('a wrong definition lists every fault with what to change', () => {
   expect(define).toThrow(/dedupSeconds: must be at least 3600/);
   expect(define).toThrow(/lanes: not built yet/);
   expect(define).toThrow(/colour: unknown/);
-  expect(define).toThrow(/kind 'session' is not built yet/);
+  expect(define).toThrow(/gap: only with order: 'sender'/);
+  expect(define).toThrow(/upcast.3: must be a version below 3/);
+  expect(define).toThrow(/upcast.2: missing/);
+  expect(define).toThrow(/windows 'w': gapSeconds: a session needs/);
+  expect(define).toThrow(/windows 'w': rollUp: session windows do not roll up/);
+  expect(define).toThrow(/windows 'h': everySeconds: at most 64 windows per event/);
+  expect(define).toThrow(/windows 'c': calendar.timeZone: 'Mars\/Olympus'/);
+  expect(define).toThrow(/windows 'c': kind 'sliding' must be/);
+  expect(define).toThrow(/windows 'c': the name is used twice/);
+  expect(define).toThrow(/windows 'c': late 'forget' must be/);
 });

@@ -8,8 +8,8 @@ import {
   type Progress,
   initialProgress,
 } from '../../shared/convoy/state.ts';
-import { type Settled, lateWindows, settle } from '../../shared/convoy/step.ts';
-import { toolsAt } from '../../shared/engine/commit.ts';
+import { type Settled, settle } from '../../shared/convoy/step.ts';
+import { toolsAt } from '../../shared/engine/tools.ts';
 
 export interface Sum {
   sum: number;
@@ -54,7 +54,7 @@ export function admitted(position: number, body: unknown, seconds = position): A
 
 export const fresh = (): Progress => initialProgress({ sum: 0, ids: [] }, 0);
 
-export interface Fold extends Settled {
+export interface Fold extends Pick<Settled, 'progress' | 'settlements' | 'outputs' | 'full'> {
   windows: Map<string, ClosedWindow>;
   /** Most operations that one commit needed. */
   operations: number;
@@ -77,7 +77,6 @@ export function fold(
     progress: options.progress ?? fresh(),
     settlements: [],
     outputs: [],
-    closed: [],
     full: false,
     windows,
     operations: 0,
@@ -85,24 +84,7 @@ export function fold(
   for (let turns = 0; turns < 10_000; turns += 1) {
     const { cursor } = all.progress;
     const run = messages.filter((m) => m.position > cursor).slice(0, options.perCommit ?? 1_000);
-    const closedWindows = new Map(
-      lateWindows(definition, all.progress, run).flatMap(({ name, start }) => {
-        const known = windows.get(`${name}:${start}`);
-        return known ? [[`${name}:${start}`, known] as const] : [];
-      }),
-    );
-    const place = { convoy: 'summing', key: 'k' };
-    const { progress } = all;
-    const tools = toolsAt(5_000);
-    const turn = settle({
-      ...place,
-      definition,
-      progress,
-      messages: run,
-      closedWindows,
-      limits,
-      tools,
-    });
+    const turn = turnOf({ definition, limits, progress: all.progress, run, windows });
     const { settlements, closed, outputs } = turn;
     const outboxItems = Math.ceil(outputs.length / limits.outputsPerItem);
     const operations = 1 + 2 * settlements.length + closed.length + outboxItems;
@@ -115,4 +97,29 @@ export function fold(
     if (turn.progress.hold.kind !== 'none' || (run.length === 0 && !turn.full)) break;
   }
   return all;
+}
+
+function turnOf(entry: {
+  definition: ConvoyDefinition;
+  limits: Limits;
+  progress: Progress;
+  run: Admitted[];
+  windows: Map<string, ClosedWindow>;
+}): Settled {
+  const { run, windows, ...rest } = entry;
+  const closedWindows = new Map<string, ClosedWindow | null>();
+  for (;;) {
+    const turn = settle({
+      ...rest,
+      convoy: 'summing',
+      key: 'k',
+      messages: run,
+      held: new Map(),
+      atTail: true,
+      closedWindows,
+      tools: toolsAt(5_000),
+    });
+    if (turn.needs.length === 0) return turn;
+    for (const { id } of turn.needs) closedWindows.set(id, windows.get(id) ?? null);
+  }
 }

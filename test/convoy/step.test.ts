@@ -67,10 +67,12 @@ test('H8: attempts are counted across commits; then the key blocks', () => {
 
 test('a skipped message is settled as skipped without being applied', () => {
   const messages = [admitted(1, { n: 7, fail: true }), admitted(2, { n: 1 })];
-  const all = fold(messages, { progress: { ...fresh(), skip: 1 } });
+  const verdict = { position: 1, as: 'skip' as const, reason: 'known defect' };
+  const all = fold(messages, { progress: { ...fresh(), verdict } });
 
   expect(all.settlements.map((s) => s.outcome)).toEqual(['skipped', 'applied']);
-  expect(all.progress).toMatchObject({ state: { sum: 1 }, skip: null });
+  expect(all.progress).toMatchObject({ state: { sum: 1 }, verdict: null });
+  expect(all.settlements[0]).toMatchObject({ code: 'CVY_SKIPPED', reason: 'known defect' });
 });
 
 test('bad input is invalid in its place and its followers go on', () => {

@@ -33,6 +33,7 @@ describe('GET /convoys', () => {
           cursor: 2,
           backlog: 0,
           headAgeSeconds: null,
+          parked: 0,
           hold: {
             kind: 'none',
             reason: null,

@@ -55,13 +55,16 @@ describe('faults of the memory store', () => {
     await store.readProgress(id);
     await store.readSeen(id, 'm');
     await store.readInbox(id, { from: 1, to: 2, limit: 2 });
+    await store.readInboxAt(id, [1]);
     await store.readOutbox(id);
     await store.readWindow(id, 'day', 0);
+    await store.readSession(id, 'day', { start: 0, end: 1 });
     await store.batch(id, [{ kind: 'delete', id: 'gate' }]);
     await store.gatesUnwritten(range, 1);
     await store.gatesDue(range, 1);
     await store.listGates({ limit: 1 });
     await store.listHeld('blocked', { limit: 1 });
+    await store.listAside({ limit: 1 });
     await store.progressOf([]);
     await store.listMessages(id, { from: 1, limit: 1 });
     await store.listWindows(id, { limit: 1 });

@@ -29,6 +29,7 @@ const directions: { from: RegExp; may: string[] }[] = [
     may: [
       ...['shared/engine/', 'shared/convoy/', 'shared/store/store.ts', 'shared/store/items.ts'],
       ...['shared/keys.ts', 'shared/errors.ts', 'shared/clock.ts', 'shared/log.ts'],
+      'shared/calendar.ts',
       ...['shared/envelope.ts', 'node:'],
     ],
   },

@@ -1,0 +1,268 @@
+// PURE. A message enters its windows, and windows that are due close [W1-W3 in window.ts].
+import type { Message } from './definition.ts';
+import {
+  type Candidate,
+  type Draft,
+  type SettleInput,
+  type WindowNeed,
+  operationsOf,
+  originOf,
+} from './draft.ts';
+import { bytesOf, windowOutput } from './outputs.ts';
+import type { ClosedWindow, Mark, Progress } from './state.ts';
+import {
+  type Contribution,
+  type Span,
+  addToOpen,
+  amend,
+  dueWindows,
+  hasOpenSession,
+  isClosed,
+  spansAt,
+} from './window.ts';
+import type { CheckedWindow } from './window-definition.ts';
+
+/** One message on its way into the windows. */
+interface Entering extends Candidate {
+  message: Message<unknown>;
+  /** The state before the message. */
+  before: unknown;
+}
+
+export type Counted =
+  | { kind: 'counted'; draft: Draft; n: number }
+  | { kind: 'needs'; needs: WindowNeed[] }
+  /** A late message that its policy sets aside. */
+  | { kind: 'park'; code: string; reason: string };
+
+export const windowId = (name: string, start: number): string => `${name}:${start}`;
+
+/** [W2] Adds the message to each of its windows; late ones by the window's policy. */
+export function countInWindows(
+  input: SettleInput,
+  draft: Draft,
+  entry: Entering & { n: number },
+): Counted {
+  const { definition } = input;
+  if (definition.windows.length === 0) return { kind: 'counted', draft, n: entry.n };
+  const parts = partsOf(input, draft, entry);
+  const unknown = parts.flatMap((part) => needOf(input, draft, part));
+  if (unknown.length > 0) return { kind: 'needs', needs: unknown };
+  let all: { draft: Draft; n: number } = { draft, n: entry.n };
+  for (const part of parts) {
+    const next = countOne(input, all, { ...entry, part });
+    if (next.kind === 'park') return next;
+    all = next;
+  }
+  const { occurredAt } = entry.message;
+  const watermark = Math.max(all.draft.progress.watermark ?? occurredAt, occurredAt);
+  const progress = { ...all.draft.progress, watermark };
+  return { kind: 'counted', draft: { ...all.draft, progress }, n: all.n };
+}
+
+/** A window of the message: open, or late with the policy that applies. */
+interface Part {
+  window: CheckedWindow;
+  span: Span;
+  contribution: Contribution;
+  late: 'open' | CheckedWindow['late'];
+}
+
+function partsOf(input: SettleInput, draft: Draft, entry: Entering): Part[] {
+  const { message, before, source } = entry;
+  const { watermark, openWindows } = draft.progress;
+  const parts: Part[] = [];
+  for (const window of input.definition.windows) {
+    const value = window.value(message, before);
+    if (value === undefined) continue;
+    const { reduce } = window;
+    const contribution: Contribution = {
+      value,
+      ...(reduce && {
+        reduce: (result) => jsonOf(reduce.add(copyOf(result ?? reduce.initial), message, before)),
+      }),
+    };
+    for (const span of spansAt(window, message.occurredAt, input.tools)) {
+      const isOpen =
+        !isClosed(window, span.end, watermark) ||
+        (window.kind === 'session' && hasOpenSession(openWindows, window, span));
+      // An operator who replays a message that came late wants it in.
+      const late = window.late === 'park' && source === 'parked' ? 'amend' : window.late;
+      parts.push({ window, span, contribution, late: isOpen ? 'open' : late });
+    }
+  }
+  return parts;
+}
+
+const copyOf = (value: unknown): unknown => JSON.parse(JSON.stringify(value));
+
+function jsonOf(value: unknown): unknown {
+  const text = JSON.stringify(value) as string | undefined;
+  if (text === undefined) throw new TypeError('reduce.add returned no JSON value');
+  return JSON.parse(text);
+}
+
+function needOf(input: SettleInput, draft: Draft, { window, span, late }: Part): WindowNeed[] {
+  if (late !== 'amend') return [];
+  const id = windowId(window.name, span.start);
+  if (draft.closed.has(id) || input.closedWindows.has(id)) return [];
+  return [{ id, window: window.name, ...span, isSession: window.kind === 'session' }];
+}
+
+type CountedOne =
+  { kind: 'counted'; draft: Draft; n: number } | { kind: 'park'; code: string; reason: string };
+
+function countOne(
+  input: SettleInput,
+  { draft, n }: { draft: Draft; n: number },
+  entry: Entering & { part: Part },
+): CountedOne {
+  const { part, message } = entry;
+  const { window, span, late } = part;
+  switch (late) {
+    case 'open':
+      return addOpen(input, { draft, n }, entry);
+    case 'park': {
+      const reason = `window ${window.name} of ${input.tools.iso(span.start)} had closed`;
+      return { kind: 'park', code: 'CVY_LATE', reason };
+    }
+    case 'drop':
+      return { kind: 'counted', draft: countLate(draft), n };
+    case 'next': {
+      const next = firstOpen(input, draft, { window, at: message.occurredAt });
+      if (next === undefined) return { kind: 'counted', draft: countLate(draft), n };
+      const moved = { ...entry, part: { ...part, span: next } };
+      return addOpen(input, { draft: countLate(draft), n }, moved);
+    }
+    case 'amend':
+      return amendClosed(input, { draft, n }, entry);
+  }
+}
+
+function countLate(draft: Draft): Draft {
+  const { counts } = draft.progress;
+  const progress = { ...draft.progress, counts: { ...counts, late: counts.late + 1 } };
+  return { ...draft, progress };
+}
+
+function addOpen(
+  input: SettleInput,
+  { draft, n }: { draft: Draft; n: number },
+  { part, admitted }: Entering & { part: Part },
+): CountedOne {
+  const { window, span, contribution } = part;
+  const added = addToOpen(draft.progress.openWindows, window, { ...span, ...contribution });
+  const progress = { ...draft.progress, openWindows: added.open };
+  const next = { ...draft, progress };
+  if (window.earlyEvery === undefined || added.window.count % window.earlyEvery !== 0)
+    return { kind: 'counted', draft: next, n };
+  const early = { ...added.window, revision: 0 };
+  const place = { position: admitted.position, n, admitted, isEarly: true };
+  const output = windowOutput(originOf(input), early, place);
+  return { kind: 'counted', draft: { ...next, outputs: [...next.outputs, output] }, n: n + 1 };
+}
+
+/** The first window of this definition that is still open; undefined when the message is in an open
+ *  one anyway (hopping windows overlap). */
+function firstOpen(
+  input: SettleInput,
+  draft: Draft,
+  { window, at }: { window: CheckedWindow; at: number },
+): Span | undefined {
+  const { watermark } = draft.progress;
+  const isOpen = (span: Span) => !isClosed(window, span.end, watermark);
+  if (spansAt(window, at, input.tools).some(isOpen)) return undefined;
+  const from = (watermark ?? at) - window.graceSeconds * 1000;
+  return spansAt(window, from, input.tools).find(isOpen);
+}
+
+function amendClosed(
+  input: SettleInput,
+  { draft, n }: { draft: Draft; n: number },
+  { part, admitted, source }: Entering & { part: Part },
+): CountedOne {
+  const { window, span, contribution } = part;
+  const needId = windowId(window.name, span.start);
+  const known = draft.closed.get(needId) ?? input.closedWindows.get(needId) ?? null;
+  if (known === null && isForgotten(input, window, span)) {
+    const reason = `window ${window.name} of ${input.tools.iso(span.start)} is no longer kept`;
+    if (source !== 'parked') return { kind: 'park', code: 'CVY_WINDOW_FORGOTTEN', reason };
+    return { kind: 'counted', draft: countLate(draft), n };
+  }
+  const earlier = window.kind === 'session' ? sessionOf(draft, { window, span, known }) : known;
+  const at = input.tools.now;
+  const amended = amend(earlier, window, { ...span, ...contribution, at });
+  const closed = new Map(draft.closed).set(windowId(window.name, amended.start), amended);
+  const place = { position: admitted.position, n, admitted };
+  const outputs = [...draft.outputs, windowOutput(originOf(input), amended, place)];
+  return { kind: 'counted', draft: countLate({ ...draft, closed, outputs }), n: n + 1 };
+}
+
+/** The closed session that takes the span in, the earliest of several; what this very commit made
+ *  of it counts, so that the result does not depend on how messages are batched. */
+function sessionOf(
+  draft: Draft,
+  entry: { window: CheckedWindow; span: Span; known: ClosedWindow | null },
+): ClosedWindow | null {
+  const { window, span, known } = entry;
+  const stored = known && (draft.closed.get(windowId(window.name, known.start)) ?? known);
+  const here = [...draft.closed.values()].filter(
+    (w) => w.window === window.name && w.start <= span.end && span.start <= w.end,
+  );
+  const all = stored === null ? here : [...here, stored];
+  return all.sort((a, b) => a.start - b.start)[0] ?? null;
+}
+
+/** Whether the window may have closed, and expired, longer ago than windows are kept. Certain that
+ *  it has not while the watermark of that time, or any later one, had not passed it. */
+function isForgotten(input: SettleInput, window: CheckedWindow, span: Span): boolean {
+  const { progress, definition, tools } = input;
+  const keptFrom = tools.now - definition.retentionSeconds * 1000;
+  const mark = progress.marks.find(({ at }) => at >= keptFrom);
+  return isClosed(window, span.end, mark === undefined ? progress.watermark : mark.watermark);
+}
+
+const marksMax = 8;
+
+/** Notes the watermark as it was before this commit, a few times per retention. */
+export function withMark(input: SettleInput, progress: Progress): Mark[] {
+  const { now } = input.tools;
+  const retentionMs = input.definition.retentionSeconds * 1000;
+  if (input.definition.windows.length === 0) return progress.marks;
+  const kept = progress.marks.filter(({ at }) => at >= now - retentionMs);
+  const last = progress.marks.at(-1);
+  if (last !== undefined && now - last.at < retentionMs / (marksMax - 2)) return kept;
+  return [...kept, { at: now, watermark: progress.watermark }].slice(-marksMax);
+}
+
+/** [H5] Closes due windows up to the limit; their outputs go on at the cursor's position. */
+export function closeDue(input: SettleInput, draft: Draft): Draft {
+  const { definition, limits } = input;
+  // A window that closes costs its item and its share of an outbox item.
+  const free = limits.operationsMax - operationsOf(draft, limits) - 1;
+  const room = Math.min(limits.closesMax - draft.closes, Math.floor(free / 1.1));
+  if (room <= 0) return draft;
+  const due = dueWindows(draft.progress, definition.windows, room);
+  if (due.length === 0) return draft;
+  const closed = new Map(draft.closed);
+  const outputs = [...draft.outputs];
+  let { progress } = draft;
+  for (const open of due) {
+    const window: ClosedWindow = { ...open, revision: 0, closedAt: input.tools.now };
+    closed.set(windowId(open.window, open.start), window);
+    const place = { position: progress.cursor, n: progress.nextOutput };
+    outputs.push(windowOutput(originOf(input), window, place));
+    progress = {
+      ...progress,
+      nextOutput: progress.nextOutput + 1,
+      openWindows: progress.openWindows.filter((other) => other !== open),
+      counts: { ...progress.counts, windowsClosed: progress.counts.windowsClosed + 1 },
+    };
+  }
+  const bytes = draft.bytes + bytesOf(input, outputs.slice(draft.outputs.length));
+  return { ...draft, progress, closed, outputs, closes: draft.closes + due.length, bytes };
+}
+
+export function hasDue(input: SettleInput, draft: Draft): boolean {
+  return dueWindows(draft.progress, input.definition.windows, 1).length > 0;
+}
