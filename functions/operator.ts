@@ -40,7 +40,7 @@ function surroundingsOf(context: InvocationContext): Surroundings {
     onError(error) {
       // What the caller did wrong is in the caller's answer; the log is for what went wrong here.
       const { status } = problemOf(error);
-      if (status >= 500 && status !== 501) context.warn(problemLine(error));
+      if (status >= 500) context.warn(problemLine(error));
     },
   };
 }

@@ -194,11 +194,6 @@ export const errorRegistry = {
     remedy: 'change what the message names',
     settlement: 'none',
   },
-  CVY_NOT_BUILT: {
-    meaning: 'the contract has it, this version does not do it yet',
-    remedy: 'use what the message lists, or a later version',
-    settlement: 'none',
-  },
   CVY_INTERNAL: {
     meaning: 'the service met an error that it did not foresee',
     remedy: 'look at the log of the app at this time; report it as a defect',

@@ -17,7 +17,6 @@ const statusPerCode: Partial<Record<ErrorCode, number>> = {
   CVY_CONVOY_UNKNOWN: 404,
   CVY_CONFLICT: 409,
   CVY_BODY_TOO_LARGE: 413,
-  CVY_NOT_BUILT: 501,
   CVY_UNREACHABLE: 503,
 };
 

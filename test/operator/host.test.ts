@@ -120,7 +120,7 @@ describe('on the host', () => {
     ['GET', '/convoys/orders/a%252Fb', 400, 'CVY_BAD_REQUEST'],
     ['GET', '/convoys?limit=501', 400, 'CVY_BAD_REQUEST'],
     ['POST', '/convoys/orders/A/messages', 400, 'CVY_BAD_REQUEST'],
-    ['POST', '/convoys/orders/A/park', 501, 'CVY_NOT_BUILT'],
+    ['POST', '/convoys/orders/A/dance', 404, 'CVY_NOT_FOUND'],
   ])('%s %s answers %i %s as problem details', async (method, path, status, code) => {
     const answer = await call(method, path);
 
