@@ -11,7 +11,8 @@
 //      that was answered, and holds no half of a batch.
 
 import { type KeyObject, createSecretKey, randomUUID } from 'node:crypto';
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { createServer, STATUS_CODES } from 'node:http';
+import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 
 import { realClock, type Clock, type Timer } from '../../../shared/clock.ts';
 import { assertSigned, emulatorKey } from './auth.ts';
@@ -42,6 +43,8 @@ export interface CosmosOptions {
   intercept?: CosmosIntercept;
   /** Rules by which requests meet faults; none meet any without it. */
   faults?: Faults;
+  /** The file grows no further: writes are then answered 5xx until items are deleted. */
+  fileBytesMax?: number;
   /** A loopback port where another process sets such rules [fault-port.ts]; 0 = any free. */
   faultPort?: number;
 }
@@ -271,6 +274,15 @@ async function answer(
   if (!outgoing.destroyed) send(outgoing, { reply, info }, running.storage);
 }
 
+/** What does not get as far as a request. */
+function notHttp(status: 400 | 431): string {
+  const reason = status === 431 ? 'The headers are too large.' : 'This is not an HTTP request.';
+  const text = JSON.stringify({ code: codeWord(400), message: reason });
+  const head = `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\nConnection: close\r\n`;
+  const type = 'Content-Type: application/json\r\n';
+  return `${head}${type}Content-Length: ${Buffer.byteLength(text)}\r\n\r\n${text}`;
+}
+
 function createHttpServer(running: Running): Server {
   // A request without a body then needs no stream events.
   const options = { maxHeaderSize: 64 * 1024, optimizeEmptyRequests: true };
@@ -280,9 +292,9 @@ function createHttpServer(running: Running): Server {
   });
   server.keepAliveTimeout = keepAliveMs;
   server.headersTimeout = keepAliveMs + 5000;
-  server.on('clientError', (_, socket) => {
-    if (socket.writable) socket.end('HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n');
-    else socket.destroy();
+  server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
+    if (!socket.writable) socket.destroy();
+    else socket.end(notHttp(error.code === 'HPE_HEADER_OVERFLOW' ? 431 : 400));
   });
   return server;
 }
@@ -334,7 +346,9 @@ export async function startCosmos(options: CosmosOptions): Promise<CosmosServer>
   const { file, clock = realClock, key, faultPort } = options;
   const faults = options.faults ?? (faultPort === undefined ? undefined : new Faults({ clock }));
   const intercept = faults?.intercept(options.intercept) ?? options.intercept;
-  const storage = new Storage(file);
+  const { fileBytesMax } = options;
+  const pagesMax = fileBytesMax === undefined ? undefined : Math.ceil(fileBytesMax / 4096);
+  const storage = new Storage(file, { pagesMax });
   const running: Running = {
     storage,
     replicas: new Replicas(storage),

@@ -54,8 +54,8 @@ interface PendingWrite {
 export interface StorageOptions {
   /** Another connection of the process that owns the file. */
   isReplica?: boolean;
-  /** Where the file may grow no further: SQLite pages of 4 KB. */
-  pagesMax?: number;
+  /** The most SQLite pages, of 4 KB, that the file may have; then it is as full as a disk. */
+  pagesMax?: number | undefined;
 }
 
 /** Work of one turn of the event loop; what is left waits for the next one. */
@@ -64,16 +64,20 @@ const flushMs = 8;
 const lockName = (file: string): string => `${file}-lock`;
 const memory = ':memory:';
 const commitsPerLook = 16;
+const sqliteBusy = 5;
 const textsMax = 128;
 
 function lockFile(file: string): DatabaseSync {
-  const lock = new DatabaseSync(lockName(file));
+  let lock: DatabaseSync | undefined;
   try {
+    lock = new DatabaseSync(lockName(file));
     lock.exec('PRAGMA locking_mode=EXCLUSIVE; BEGIN EXCLUSIVE');
     return lock;
   } catch (error) {
-    lock.close();
-    throw new CosmosError(503, `${file} is in use by another server: ${String(error)}`);
+    lock?.close();
+    const isBusy = Reflect.get(Object(error), 'errcode') === sqliteBusy;
+    const what = isBusy ? 'is in use by another server' : 'cannot be written';
+    throw new CosmosError(503, `${file} ${what}: ${String(error)}`);
   }
 }
 
