@@ -2,10 +2,14 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { parseNamespaceConfig } from '../../infra/local/broker/broker.ts';
-import { durationOfSeconds, secondsOfDuration } from '../../infra/local/broker/config.ts';
+import { durationOfSeconds, secondsOfDuration } from '../../infra/local/broker/durations.ts';
 
 const around = (...queues: unknown[]): unknown => ({
   UserConfig: { Namespaces: [{ Name: 'sbemulatorns', Queues: queues }] },
+});
+
+const withTopics = (...topics: unknown[]): unknown => ({
+  UserConfig: { Namespaces: [{ Name: 'sbemulatorns', Queues: [], Topics: topics }] },
 });
 
 const shipped = new URL('../../infra/local/broker/Config.json', import.meta.url);
@@ -30,7 +34,7 @@ describe('Config.json', () => {
       maxDeliveryCount: 10,
       defaultTimeToLiveSeconds: 3600,
       deadLetterOnExpiration: false,
-      duplicateDetectionSeconds: 600,
+      duplicateDetectionSeconds: 300,
     });
   });
 
@@ -49,10 +53,70 @@ describe('Config.json', () => {
     }
   });
 
-  test('topics are refused by name', () => {
-    const topics = { UserConfig: { Namespaces: [{ Queues: [], Topics: [{ Name: 't' }] }] } };
+  test('topics bring their subscriptions, these their rules', () => {
+    const rules = [
+      {
+        Name: 'red',
+        Properties: {
+          FilterType: 'Sql',
+          SqlFilter: { SqlExpression: "color = 'red'" },
+          Action: { SqlExpression: 'SET n = 1' },
+        },
+      },
+      {
+        Name: 'big',
+        Properties: {
+          FilterType: 'Correlation',
+          CorrelationFilter: { Label: 'big', Properties: { size: 7 } },
+        },
+      },
+    ];
+    const topic = {
+      Name: 't',
+      Properties: { RequiresDuplicateDetection: true },
+      Subscriptions: [
+        { Name: 's', Properties: { RequiresSession: true }, Rules: rules },
+        { Name: 'all' },
+      ],
+    };
 
-    expect(() => parseNamespaceConfig(topics)).toThrow('Topics are not supported');
+    const parsed = parseNamespaceConfig(withTopics(topic)).topics?.[0];
+
+    expect(parsed?.properties).toMatchObject({ duplicateDetectionSeconds: 600 });
+    expect(parsed?.subscriptions.map(({ name, rules: own }) => [name, own.length])).toEqual([
+      ['s', 2],
+      ['all', 0],
+    ]);
+    expect(parsed?.subscriptions[0]?.properties.requiresSession).toBe(true);
+    expect(parsed?.subscriptions[0]?.rules).toMatchObject([
+      { name: 'red', filter: { kind: 'sql' }, action: { expression: 'SET n = 1' } },
+      { name: 'big', filter: { kind: 'correlation', user: new Map([['size', 7n]]) } },
+    ]);
+  });
+
+  test('every fault of a topic is named in one error', () => {
+    const rule = (filter: string) => ({
+      Name: 'bad',
+      Properties: { FilterType: 'Sql', SqlFilter: { SqlExpression: filter } },
+    });
+    const faulty = withTopics(
+      { Name: 't', Properties: { LockDuration: 'PT1M' }, Subscriptions: [{ Name: 's' }] },
+      {
+        Name: 'T',
+        Subscriptions: [
+          { Name: 's', Properties: { ForwardTo: 'q' }, Rules: [rule('a ='), { Name: 'x' }] },
+          { Name: 'S', Rules: [rule('newid() = 1')] },
+        ],
+      },
+    );
+
+    for (const fault of [
+      ...['topic t: unknown property LockDuration', 'T: the name is used twice'],
+      ...['subscription s: ForwardTo', 'rule bad: SQL syntax error', 'FilterType is unknown'],
+      ...['S: the subscription name is used twice', 'newid()'],
+    ]) {
+      expect(() => parseNamespaceConfig(faulty)).toThrow(fault);
+    }
   });
 
   test('durations read and write back', () => {

@@ -18,7 +18,7 @@ const config = parseNamespaceConfig({
             Properties: {
               RequiresSession: true,
               RequiresDuplicateDetection: true,
-              DuplicateDetectionHistoryTimeWindow: 'PT10M',
+              DuplicateDetectionHistoryTimeWindow: 'PT5M',
             },
           },
         ],

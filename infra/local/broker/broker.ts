@@ -78,7 +78,7 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
 }
 
 function loseSessionLock(namespace: Namespace, queue: string, sessionId: string): boolean {
-  const entity = namespace.queue(queue);
+  const entity = namespace.entities.get(queue.toLowerCase());
   const lane = entity?.sessions.find(sessionId);
   if (!entity || !lane?.holder) return false;
   entity.expireSession(lane, namespace.clock.now());

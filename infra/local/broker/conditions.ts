@@ -33,6 +33,18 @@ export function errorOf(thrown: unknown): AmqpError {
 export const refusals = {
   entityNotFound: (uri: string) =>
     new Refusal('amqp:not-found', `The messaging entity '${uri}' could not be found.`),
+  entityExists: (path: string) =>
+    new Refusal(
+      'com.microsoft:entity-already-exists',
+      `The messaging entity '${path}' already exists.`,
+    ),
+  entityDisabled: (path: string) =>
+    new Refusal(
+      'com.microsoft:entity-disabled',
+      `The messaging entity '${path}' is currently disabled.`,
+    ),
+  quotaExceeded: (detail: string) => new Refusal('amqp:resource-limit-exceeded', detail),
+  wrongDirection: (detail: string) => new Refusal('amqp:not-allowed', detail),
   sessionsRequired: () =>
     new Refusal(
       'amqp:not-allowed',
@@ -81,6 +93,8 @@ export const refusals = {
       'com.microsoft:message-not-found',
       'Failed to lock one or more specified messages. The message does not exist.',
     ),
+  nothingToDelete: () =>
+    new Refusal('com.microsoft:message-not-found', 'There is no message to delete.'),
   acceptTimeout: () =>
     new Refusal(
       'com.microsoft:timeout',

@@ -129,6 +129,7 @@ export class Consumer {
     this.entity = options.entity;
     this.port = options.port;
     this.deletesOnReceive = options.deletesOnReceive;
+    this.namespace.join(this);
   }
 
   private now(): number {
@@ -203,11 +204,20 @@ export class Consumer {
     this.isGone = true;
     this.stopWaiting();
     this.namespace.removeConsumer(this);
+    this.namespace.part(this);
     const lane = this.lane;
     this.lane = undefined;
     if (lane && this.entity.properties.requiresSession) {
       this.entity.releaseSession(lane, this, this.now());
     }
+  }
+
+  /** The entity is being deleted. */
+  expel(error: AmqpError): void {
+    if (this.isGone) return;
+    if (this.port.isOpen) this.port.detach(error);
+    else this.port.refuse(error);
+    this.leave();
   }
 
   /** There is credit: plans a delivery. */

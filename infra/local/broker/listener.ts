@@ -17,9 +17,10 @@ import type { Holder } from './lane.ts';
 import { Consumer } from './link.ts';
 import { splitTransfer } from './message.ts';
 import { messageBytesMax } from './namespace.ts';
-import type { BrokerStep, Namespace } from './namespace.ts';
+import type { BrokerStep, Namespace, Place } from './namespace.ts';
 import { outcomeOf, refuseLink, SenderPort, sessionFilter } from './port.ts';
 import { mechanisms } from './sasl.ts';
+import { Replies } from './replies.ts';
 import { parseRequest } from './request.ts';
 import type { Request } from './request.ts';
 import { answerOperation, answerToken } from './requests.ts';
@@ -45,18 +46,15 @@ interface Receiving {
   port: SenderPort;
 }
 
-/** Answers that wait for credit of the reply link; more than this is a peer that never reads. */
-const repliesMax = 1_000;
-
 class Connections {
   readonly namespace: Namespace;
   private readonly sharedAccessKey: string;
   private readonly authorized = new WeakSet<RheaConnection>();
   /** Nodes that clients send to; absent: $cbs. */
-  private readonly targets = new WeakMap<RheaLink, { entity: Entity; isManagement: boolean }>();
+  private readonly targets = new WeakMap<RheaLink, Place>();
   private readonly receiving = new WeakMap<RheaLink, Receiving>();
   private readonly links = new WeakMap<RheaConnection, Set<RheaLink>>();
-  private readonly replies = new WeakMap<RheaLink, Buffer[]>();
+  private readonly replies = new Replies();
   /** With a test hook the sends of one link wait for each other, so that they keep their order. */
   private readonly tails = new WeakMap<RheaLink, Promise<void>>();
 
@@ -87,7 +85,9 @@ class Connections {
       if (link.properties?.['com.microsoft:transfer-destination-address'] !== undefined) {
         throw refusals.notSupported('sending via another entity');
       }
-      this.targets.set(link, this.namespace.find(address, hostOf(link)));
+      const place = this.namespace.find(address, hostOf(link));
+      if (!place.isManagement) this.namespace.checkUse(place, 'send');
+      this.targets.set(link, place);
       link.local.attach['max_message_size'] = messageBytesMax;
     } catch (error) {
       refuseLink(link, errorOf(error));
@@ -108,6 +108,7 @@ class Connections {
         sender.local.attach['snd_settle_mode'] = 1;
         return;
       }
+      this.namespace.checkUse(place, 'receive');
       this.openConsumer(sender, place.entity);
     } catch (error) {
       refuseLink(sender, errorOf(error));
@@ -152,7 +153,7 @@ class Connections {
 
   /** A message of the client: a request, or something to enqueue. */
   receive(link: RheaLink, delivery: RheaDelivery, bytes: Buffer): void {
-    const target = this.targets.get(link);
+    const target = this.targetOf(link);
     if (!target || target.isManagement) {
       this.answer(link, delivery, bytes);
       return;
@@ -170,11 +171,16 @@ class Connections {
       if (first) step.messageId = first.messageId;
       if (typeof first?.sessionId === 'string') step.sessionId = first.sessionId;
       this.inOrder(link, step, refuse, () => {
-        this.namespace.send(entity, messages, (error) => seam.settleIncoming(delivery, error));
+        this.namespace.send(target, messages, (error) => seam.settleIncoming(delivery, error));
       });
     } catch (error) {
       refuse(errorOf(error));
     }
+  }
+
+  private targetOf(link: RheaLink): Place | undefined {
+    const target = this.targets.get(link);
+    return target && this.namespace.refresh(target);
   }
 
   private inOrder(
@@ -203,8 +209,8 @@ class Connections {
       return;
     }
     seam.settleIncoming(delivery, undefined);
-    const target = this.targets.get(link);
-    const send = (reply: Buffer): void => this.reply(link, request.replyTo, reply);
+    const target = this.targetOf(link);
+    const send = (reply: Buffer): void => this.replies.send(link, request.replyTo, reply);
     if (!target) {
       const answer = answerToken(request, this.sharedAccessKey, this.namespace.clock.now());
       if (answer.isAuthorized) this.authorized.add(link.connection);
@@ -218,46 +224,13 @@ class Connections {
     const isOurs = (holder: Holder | undefined): boolean =>
       holder !== undefined && links.some((other) => consumer(other) === holder);
     const { namespace } = this;
-    answerOperation(request, { entity: target.entity, namespace, associated, isOurs }, send);
-  }
-
-  /** [SB 2.3] By target address, else by link name, else the only sender of the AMQP session. */
-  private reply(link: RheaLink, replyTo: string | null, bytes: Buffer): void {
-    const node = String(link.target?.address ?? '');
-    const senders = Object.values(link.session.links).filter(
-      (other) => other.is_sender() && String(other.source?.address ?? '') === node,
-    );
-    const out =
-      senders.find((other) => other.target?.address === replyTo || other.name === replyTo) ??
-      senders[0];
-    if (!out) return;
-    const waiting = this.replies.get(out) ?? [];
-    if (waiting.length >= repliesMax) {
-      out.close(errorOf(refusals.badRequest('Too many unread replies.')));
-      seam.touch(out.session);
-      return;
-    }
-    waiting.push(bytes);
-    this.replies.set(out, waiting);
-    this.flushReplies(out as RheaSender);
-  }
-
-  /** Never without credit: rhea would block the whole AMQP session [SB 19.4]. */
-  private flushReplies(out: RheaSender): void {
-    const waiting = this.replies.get(out);
-    if (!waiting || !out.is_open()) return;
-    const { outgoing } = out.session;
-    let room = out.credit - (outgoing.next_delivery_id - outgoing.next_pending_delivery);
-    for (; room > 0 && waiting.length > 0; room--) {
-      const bytes = waiting.shift();
-      if (bytes) out.send(bytes, undefined, 0);
-    }
-    seam.touch(out.session);
+    const { entity } = target;
+    answerOperation(request, { entity, place: target, namespace, associated, isOurs }, send);
   }
 
   flow(sender: RheaSender): void {
     this.receiving.get(sender)?.consumer.wake();
-    this.flushReplies(sender);
+    this.replies.flush(sender);
   }
 
   drain(sender: RheaSender): void {

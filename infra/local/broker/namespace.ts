@@ -1,32 +1,34 @@
-// The namespace: the queues with what they need around them – store, clock, timers, receivers.
+// The namespace: the entities with what they need around them – store, clock, timers, receivers.
 //
-// Owns:    wiring of pure entities to time and durability; finding an entity by address; the set of
-//          lanes with something to deliver, worked off once per turn, so that a message costs the
-//          same with ten sessions as with ten thousand [SB 19.8].
-// Leaves:  decisions to entity.ts, delivery to link.ts, AMQP to listener.ts.
+// Owns:    wiring of pure entities to time and durability; finding an entity by address.
+// Leaves:  decisions to entity.ts and topic.ts, which entities there are to catalog.ts, delivery to
+//          deliveries.ts and link.ts, AMQP to listener.ts.
 //
 // Invariants:
 //   N1. A send is answered, and its messages become visible, after the commit that holds them.
 //   N2. One timer per entity, at its next deadline.
-//   N3. A turn delivers a bounded number of messages, so that a burst cannot keep drains and
-//       renewals of others waiting: the client closes a link whose drain takes 200 ms [SB 6.2].
 import { randomBytes } from 'node:crypto';
 import type { Clock, Timer } from '../../../shared/clock.ts';
+import { Catalog } from './catalog.ts';
+import type { Item } from './catalog.ts';
 import { errorOf, refusals } from './conditions.ts';
 import type { AmqpError } from './conditions.ts';
-import type { NamespaceConfig, QueueProperties } from './config.ts';
+import type { NamespaceConfig } from './config.ts';
+import { consumerOf, Deliveries, turnMessagesMax } from './deliveries.ts';
 import { Entity } from './entity.ts';
-import type { Holder, Lane } from './lane.ts';
+import type { Lane } from './lane.ts';
 import type { Consumer } from './link.ts';
 import { parseMessage } from './message.ts';
+import type { ParsedMessage } from './message.ts';
+import { idleSecondsOf } from './properties.ts';
+import type { QueueProperties } from './properties.ts';
 import { Store } from './store.ts';
+import { Topic } from './topic.ts';
+import type { Publication } from './topic.ts';
 import { Usage } from './usage.ts';
 
 /** Size limit of one message, and of a batch, in bytes: the Standard tier's [SB 5.5]. */
 export const messageBytesMax = 262_144;
-
-/** Messages delivered per turn of the event loop [N3]: some 10 ms of work. */
-const turnMessagesMax = 256;
 
 /** A step of the broker before which a test may wait or fail. */
 export interface BrokerStep {
@@ -43,7 +45,9 @@ export interface BrokerIntercept {
 
 /** What an address means. */
 export interface Place {
+  /** Of a topic: what holds its scheduled messages. */
   entity: Entity;
+  topic?: Topic | undefined;
   isManagement: boolean;
 }
 
@@ -54,7 +58,6 @@ export interface NamespaceOptions {
   intercept?: BrokerIntercept | undefined;
 }
 
-const deadLetterSuffix = '/$deadletterqueue';
 const managementSuffix = '/$management';
 
 /** Dead-letter queues: no sessions, no expiry, no delivery limit [SB 3.12, 10.5]. */
@@ -69,13 +72,20 @@ export class Namespace {
   readonly entities = new Map<string, Entity>();
   readonly store: Store;
   readonly clock: Clock;
+  readonly catalog: Catalog;
+  /** In milliseconds. */
+  readonly openedAt: number;
   readonly usage = new Usage();
   readonly intercept: BrokerIntercept | undefined;
-  /** Receivers of queues without sessions, by entity. */
-  private readonly consumers = new Map<Entity, Set<Consumer>>();
+  private readonly deliveries = new Deliveries((entity, lane) =>
+    this.releaseScheduled(entity, lane),
+  );
+  /** Every receiver of an entity, with or without a session. */
+  private readonly receivers = new Map<Entity, Set<Consumer>>();
+  /** The topics by the entity that holds what is scheduled. */
+  private readonly topics = new Map<Entity, Topic>();
   private readonly timers = new Map<Entity, { at: number; timer: Timer }>();
-  private awake = new Map<Lane, Entity>();
-  private isPumpPlanned = false;
+  private readonly idleTimers = new Map<Entity, Timer>();
   private isClosed = false;
   private nextId: number;
   private readonly stampPrefix = randomBytes(10).toString('hex');
@@ -83,16 +93,46 @@ export class Namespace {
 
   constructor(options: NamespaceOptions) {
     this.clock = options.clock;
+    this.openedAt = options.clock.now();
     this.intercept = options.intercept;
     this.store = new Store(options.file);
     this.nextId = this.store.lastId() + 1;
-    for (const { name, properties } of options.config.queues) {
-      const deadLetters = this.create(`${name}/$DeadLetterQueue`, deadLetterProperties(properties));
-      this.create(name, properties, deadLetters);
-    }
+    this.catalog = new Catalog({
+      now: () => this.clock.now(),
+      openQueue: (path, properties) => this.openQueue(path, properties),
+      openTopic: (path, properties) => this.openTopic(path, properties),
+      drop: (entity) => this.drop(entity),
+      define: (path, text) => this.store.record({ kind: 'define', path, text }),
+      undefine: (path) => this.store.record({ kind: 'undefine', path }),
+      watchIdle: (item) => this.watchIdle(item),
+    });
+    this.catalog.load(options.config, this.store.definitions());
   }
 
-  private create(path: string, properties: QueueProperties, deadLetters?: Entity): Entity {
+  private openQueue(path: string, properties: QueueProperties): Entity {
+    const deadLetters = this.open(`${path}/$DeadLetterQueue`, deadLetterProperties(properties));
+    return this.open(path, properties, deadLetters);
+  }
+
+  private openTopic(path: string, properties: QueueProperties): Topic {
+    const { duplicateDetectionSeconds, ...others } = properties;
+    const entity = this.open(path, others);
+    const topic = new Topic(entity, {
+      recordSequence: (queue, sequence) => this.store.record({ kind: 'sequence', queue, sequence }),
+      recordSeen: (queue, messageId, expiresAt) =>
+        this.store.record({ kind: 'seen', queue, messageId, expiresAt }),
+      forgetSeen: (queue, until) => this.store.record({ kind: 'forget', queue, until }),
+      read: (id) => this.store.read(id),
+    });
+    topic.detectDuplicates(duplicateDetectionSeconds);
+    for (const { messageId, expiresAt } of this.store.seenIds(path)) {
+      topic.restoreSeen(messageId, expiresAt);
+    }
+    this.topics.set(entity, topic);
+    return topic;
+  }
+
+  private open(path: string, properties: QueueProperties, deadLetters?: Entity): Entity {
     const entity: Entity = new Entity({
       path,
       properties,
@@ -106,7 +146,7 @@ export class Namespace {
       },
     });
     this.entities.set(path.toLowerCase(), entity);
-    this.consumers.set(entity, new Set());
+    this.receivers.set(entity, new Set());
     entity.lastSequence = this.store.lastSequence(path);
     for (const { messageId, expiresAt } of this.store.seenIds(path)) {
       entity.restoreSeen(messageId, expiresAt);
@@ -123,17 +163,75 @@ export class Namespace {
     const isManagement = path.toLowerCase().endsWith(managementSuffix);
     const name = isManagement ? path.slice(0, -managementSuffix.length) : path;
     if (/\/\$transfer\b/i.test(name)) throw refusals.notSupported('transfer dead-letter queues');
-    if (/\/subscriptions\//i.test(name)) throw refusals.notSupported('topics and subscriptions');
     const entity = this.entities.get(name.toLowerCase());
     if (!entity) throw refusals.entityNotFound(`sb://${host}/${name}`);
-    return { entity, isManagement };
+    return { entity, topic: this.topics.get(entity), isManagement };
   }
 
-  /** A queue by its configured name. */
-  queue(name: string): Entity | undefined {
-    return name.toLowerCase().endsWith(deadLetterSuffix)
-      ? undefined
-      : this.entities.get(name.toLowerCase());
+  /** The deletion of an entity: whoever is attached to it learns that it is gone. */
+  private drop(entity: Entity): void {
+    this.entities.delete(entity.path.toLowerCase());
+    this.topics.delete(entity);
+    const error = errorOf(refusals.entityNotFound(entity.path));
+    for (const consumer of [...(this.receivers.get(entity) ?? [])]) consumer.expel(error);
+    this.receivers.delete(entity);
+    this.timers.get(entity)?.timer.cancel();
+    this.timers.delete(entity);
+    this.idleTimers.get(entity)?.cancel();
+    this.idleTimers.delete(entity);
+    // Behind everything that the departure of its receivers recorded.
+    this.store.record({ kind: 'purge', queue: entity.path });
+  }
+
+  /** Whether the entity is still there, as the same one. */
+  isLive(entity: Entity): boolean {
+    return this.entities.get(entity.path.toLowerCase()) === entity;
+  }
+
+  /** The same place, or what has its address now: an entity may be deleted and created again. */
+  refresh(place: Place): Place {
+    const entity = this.entities.get(place.entity.path.toLowerCase());
+    if (!entity || entity === place.entity) return place;
+    return { ...place, entity, topic: this.topics.get(entity) };
+  }
+
+  /** Checks that clients may open a link, or send; throws a Refusal [SB 3.10, 3.11]. */
+  checkUse({ entity, topic }: Place, use: 'send' | 'receive'): void {
+    const item = this.catalog.itemOf(entity);
+    if (use === 'receive' && topic) {
+      throw refusals.wrongDirection(`Messages cannot be received from the topic '${entity.path}'.`);
+    }
+    if (use === 'send' && item?.kind === 'subscription') {
+      throw refusals.wrongDirection(`Messages cannot be sent to '${entity.path}'.`);
+    }
+    const status = item?.values['Status'];
+    const disabling = use === 'send' ? 'SendDisabled' : 'ReceiveDisabled';
+    if (status === 'Disabled' || status === disabling) throw refusals.entityDisabled(entity.path);
+  }
+
+  /** Notes that clients use an entity, for AccessedAt and AutoDeleteOnIdle. */
+  access(entity: Entity): void {
+    const item = this.catalog.itemOf(entity);
+    if (!item) return;
+    item.accessedAt = this.clock.now();
+    if (item.kind === 'subscription') item.topic.accessedAt = item.accessedAt;
+  }
+
+  /** AutoDeleteOnIdle: goes when nobody receives and nothing was sent for so long. */
+  private watchIdle(item: Item): void {
+    const { entity } = item;
+    this.idleTimers.get(entity)?.cancel();
+    this.idleTimers.delete(entity);
+    const seconds = idleSecondsOf(item.values);
+    if (seconds === undefined || this.isClosed) return;
+    const isUsed = (this.receivers.get(entity)?.size ?? 0) > 0;
+    if (isUsed) this.access(entity);
+    const leftMs = item.accessedAt + seconds * 1000 - this.clock.now();
+    if (leftMs <= 0) this.catalog.remove(item);
+    else {
+      const timer = this.clock.after(leftMs, () => this.watchIdle(item));
+      this.idleTimers.set(entity, timer);
+    }
   }
 
   /** The hook's promise when it wants to be awaited; throws when it fails at once. */
@@ -166,23 +264,37 @@ export class Namespace {
     return this.stampPrefix + (++this.stamped).toString(16).padStart(12, '0');
   }
 
-  /** Enqueues all or none; `answer` gets the numbers after the commit [N1]. */
+  /** Enqueues all or none; `answer` comes after the commit [N1]. */
   send(
-    entity: Entity,
-    messages: ReturnType<Namespace['parse']>,
-    answer: (error: AmqpError | undefined, sequences: number[]) => void,
+    place: Place,
+    messages: readonly ParsedMessage[],
+    answer: (error: AmqpError | undefined) => void,
   ): void {
     try {
-      const now = this.clock.now();
-      const { entries, sequences } = entity.prepare(messages, now);
-      for (const message of messages) this.usage.countMessage(entity.path, message.bare.length);
+      this.checkUse(place, 'send');
+      const { publish } = this.prepare(place, messages);
       this.commit((error) => {
-        if (!error) entity.publish(entries, this.clock.now());
-        answer(error, sequences);
+        if (!error) publish(this.clock.now());
+        answer(error);
       });
     } catch (error) {
-      answer(errorOf(error), []);
+      answer(errorOf(error));
     }
+  }
+
+  /** Records a send; throws a Refusal and changes nothing. To be published after a commit. */
+  prepare({ entity, topic }: Place, messages: readonly ParsedMessage[]): Publication {
+    if (!this.isLive(entity)) throw refusals.entityNotFound(entity.path);
+    const now = this.clock.now();
+    let publication: Publication;
+    if (topic) publication = topic.prepare(messages, now);
+    else {
+      const { entries, sequences } = entity.prepare(messages, now);
+      publication = { sequences, publish: (at) => entity.publish(entries, at) };
+    }
+    this.access(entity);
+    for (const message of messages) this.usage.countMessage(entity.path, message.bare.length);
+    return publication;
   }
 
   /** Calls back after everything recorded so far is durable. */
@@ -192,56 +304,46 @@ export class Namespace {
     });
   }
 
+  /** A receiver has been opened; until it leaves the entity is in use. */
+  join(consumer: Consumer): void {
+    this.access(consumer.entity);
+    this.receivers.get(consumer.entity)?.add(consumer);
+  }
+
+  part(consumer: Consumer): void {
+    this.access(consumer.entity);
+    this.receivers.get(consumer.entity)?.delete(consumer);
+  }
+
   addConsumer(consumer: Consumer): void {
-    this.consumers.get(consumer.entity)?.add(consumer);
+    this.deliveries.add(consumer);
   }
 
   removeConsumer(consumer: Consumer): void {
-    this.consumers.get(consumer.entity)?.delete(consumer);
+    this.deliveries.remove(consumer);
   }
 
   /** Plans the delivery of what a lane has. */
   wake(lane: Lane, entity: Entity): void {
-    this.awake.set(lane, entity);
-    if (this.isPumpPlanned) return;
-    this.isPumpPlanned = true;
-    setImmediate(() => this.pumpAwake());
+    this.deliveries.wake(lane, entity);
   }
 
-  /** [N3] */
-  private pumpAwake(): void {
-    this.isPumpPlanned = false;
-    if (this.isClosed) return;
-    const lanes = this.awake;
-    this.awake = new Map();
-    let budget = turnMessagesMax;
-    for (const [lane, entity] of lanes) {
-      if (budget > 0) {
-        const isSession = entity.properties.requiresSession;
-        budget -= isSession
-          ? (consumerOf(lane.holder)?.pump(budget) ?? 0)
-          : this.pumpLine(entity, budget);
-      }
-      if (budget <= 0) this.wake(lane, entity);
-    }
-  }
-
-  /** Competing receivers: one message each, in turn, as long as anybody takes one. */
-  private pumpLine(entity: Entity, budget: number): number {
-    const consumers = this.consumers.get(entity) ?? new Set<Consumer>();
-    const [only] = consumers;
-    if (only && consumers.size === 1) return only.pump(budget);
-    let delivered = 0;
-    for (let before = -1; before < delivered && delivered < budget;) {
-      before = delivered;
-      for (const consumer of consumers) delivered += consumer.pump(1);
-    }
-    return delivered;
+  /** What was scheduled on a topic goes on to its subscriptions. */
+  private releaseScheduled(entity: Entity, lane: Lane): number | undefined {
+    const topic = this.topics.get(entity);
+    if (!topic) return undefined;
+    const released = topic.release(turnMessagesMax, this.clock.now());
+    if (!released) return 0;
+    this.commit((error) => {
+      if (!error) released.publish(this.clock.now());
+    });
+    this.wake(lane, entity);
+    return released.count;
   }
 
   /** [N2] */
   private arm(entity: Entity, at: number): void {
-    if (this.isClosed) return;
+    if (this.isClosed || !this.isLive(entity)) return;
     const armed = this.timers.get(entity);
     if (armed && armed.at <= at) return;
     armed?.timer.cancel();
@@ -256,15 +358,13 @@ export class Namespace {
 
   close(): void {
     this.isClosed = true;
+    this.deliveries.close();
     for (const { timer } of this.timers.values()) timer.cancel();
     this.timers.clear();
+    for (const timer of this.idleTimers.values()) timer.cancel();
+    this.idleTimers.clear();
     this.store.close();
   }
-}
-
-/** The holder of a session is always a consumer of ours: nobody else calls accept. */
-function consumerOf(holder: Holder | undefined): Consumer | undefined {
-  return holder as Consumer | undefined;
 }
 
 /** The path of an address, without a leading slash and decoded. */

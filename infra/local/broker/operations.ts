@@ -1,76 +1,26 @@
 // The $management operations [SB 11]: what each reads, does and answers.
-import { refusals } from './conditions.ts';
-import type { AmqpError } from './conditions.ts';
-import type { Entity } from './entity.ts';
-import type { Entry, Holder, Lane, Locked } from './lane.ts';
+import { errorOf, refusals } from './conditions.ts';
+import type { Entry, Lane, Locked } from './lane.ts';
 import { applyOutcome, encodeEntry, tokenOfUuid, tokenUuid } from './link.ts';
-import type { Consumer, Outcome } from './link.ts';
+import type { Outcome } from './link.ts';
 import { deadLetterProperties, withoutBody } from './message.ts';
 import type { Property } from './message.ts';
 import { messageBytesMax } from './namespace.ts';
-import type { Namespace } from './namespace.ts';
+import { done, field, heldSession, listField, nothing } from './operation.ts';
+import { numberField, textField } from './operation.ts';
+import type { Operation, RequestContext } from './operation.ts';
 import { sessionIdOf } from './request.ts';
 import type { Request } from './request.ts';
+import { addRule, enumerateRules, removeRule } from './rule-operations.ts';
+import { getMessageSessions, getSessionState } from './session-operations.ts';
+import { renewSessionLock, setSessionState } from './session-operations.ts';
 import * as wire from './wire.ts';
-import type { Decoded } from './wire.ts';
-
-/** Where an operation runs. */
-export interface RequestContext {
-  namespace: Namespace;
-  entity: Entity;
-  /** The receiving link the client named, if it is one of this connection. */
-  associated: Consumer | undefined;
-  /** Whether a session's holder is a link of this connection. */
-  isOurs(holder: Holder | undefined): boolean;
-}
-
-/** What an operation answers. */
-export interface Reply {
-  status: number;
-  /** Encoded key, value, key, value … */
-  body: Buffer[];
-  error?: AmqpError;
-}
-
-type Operation = (request: Request, context: RequestContext) => Reply;
 
 /** A peek answers with no more than this, so that one request cannot ask for the whole queue. */
 const peekBytesMax = 1_000_000;
 const peekCountMax = 1_000;
-const sessionsMax = 1_000;
-
-const done = (...body: Buffer[]): Reply => ({ status: 200, body });
-const nothing: Reply = { status: 204, body: [] };
-
-function field(request: Request, name: string): Decoded {
-  const at = request.body.get(name);
-  return at === undefined ? undefined : wire.decode(request.bytes, at);
-}
-
-function numberField(request: Request, name: string, fallback: number): number {
-  const value = field(request, name);
-  return typeof value === 'number' || typeof value === 'bigint' ? Number(value) : fallback;
-}
-
-function textField(request: Request, name: string): string | undefined {
-  const value = field(request, name);
-  return typeof value === 'string' ? value : undefined;
-}
-
-function listField(request: Request, name: string): Decoded[] {
-  const value = field(request, name);
-  if (!Array.isArray(value)) throw refusals.badRequest(`'${name}' is missing.`);
-  return value;
-}
-
-/** The session of the request, if the associated link holds it [R2]. */
-function heldSession(request: Request, { associated, entity }: RequestContext): Lane {
-  const sessionId = sessionIdOf(request);
-  if (sessionId === null) throw refusals.badRequest("'session-id' is missing.");
-  const lane = entity.sessions.find(sessionId);
-  if (!lane || !associated?.holdsSession(sessionId)) throw refusals.sessionLockLost();
-  return lane;
-}
+/** [SB 18.3] The Standard tier's. */
+const batchDeleteMax = 500;
 
 /** The lane a message operation works on: the held session, or the whole queue. */
 function laneOf(request: Request, context: RequestContext): Lane {
@@ -88,13 +38,6 @@ function locksOf(request: Request, { entity, isOurs }: RequestContext): Locked[]
   });
 }
 
-const renewSessionLock: Operation = (request, context) => {
-  const { entity, namespace } = context;
-  const lane = heldSession(request, context);
-  const until = entity.sessions.renew(lane, namespace.clock.now());
-  return done(wire.encodeString('expiration'), wire.encodeTimestamp(until));
-};
-
 const renewLock: Operation = (request, context) => {
   const { entity, namespace } = context;
   if (entity.properties.requiresSession) {
@@ -106,69 +49,6 @@ const renewLock: Operation = (request, context) => {
   );
   return done(wire.encodeString('expirations'), wire.encodeArray(expirations, 0x83));
 };
-
-const getSessionState: Operation = (request, context) => {
-  const lane = heldSession(request, context);
-  const state = context.namespace.store.readState(context.entity.path, lane.sessionId ?? '');
-  return done(
-    wire.encodeString('session-state'),
-    state === null ? wire.encodeNull : wire.encodeBinary(state),
-  );
-};
-
-const setSessionState: Operation = (request, context) => {
-  const lane = heldSession(request, context);
-  const state = field(request, 'session-state') ?? null;
-  if (state !== null && !Buffer.isBuffer(state)) {
-    throw refusals.badRequest("'session-state' is not binary.");
-  }
-  if (state !== null && state.length > messageBytesMax) {
-    throw refusals.sessionStateTooLarge(messageBytesMax);
-  }
-  context.namespace.store.record({
-    kind: 'state',
-    queue: context.entity.path,
-    sessionId: lane.sessionId ?? '',
-    // A copy: the field is a slice of the request.
-    state: state === null ? null : Buffer.from(state),
-    updatedAt: context.namespace.clock.now(),
-  });
-  return done();
-};
-
-/** Sessions with messages; with a last-updated-time before the year 9999, those whose state was set
- *  since then, which is how the .NET client words the two questions. */
-const getMessageSessions: Operation = (request, { entity, namespace }) => {
-  if (!entity.properties.requiresSession) throw refusals.sessionsNotSupported(entity.path);
-  const since = numberField(request, 'last-updated-time', Infinity);
-  const skip = numberField(request, 'skip', 0);
-  const top = Math.min(numberField(request, 'top', sessionsMax), sessionsMax);
-  const all =
-    since >= Date.UTC(9999, 0)
-      ? [...entity.sessions.all()]
-          .filter((lane) => lane.ready.length + lane.deferred.size + lane.locked.size > 0)
-          .map((lane) => lane.sessionId ?? '')
-      : namespace.store.statesSince(entity.path, since);
-  const page = all.slice(skip, skip + top);
-  if (page.length === 0) return nothing;
-  return done(
-    wire.encodeString('skip'),
-    wire.encodeInt(skip + page.length),
-    wire.encodeString('sessions-ids'),
-    encodeTexts(page),
-  );
-};
-
-/** An array needs one constructor for all: the four-byte string form. */
-function encodeTexts(texts: readonly string[]): Buffer {
-  const items = texts.map((text) => {
-    const content = Buffer.from(text, 'utf8');
-    const head = Buffer.alloc(5, 0xb1);
-    head.writeUInt32BE(content.length, 1);
-    return Buffer.concat([head, content]);
-  });
-  return wire.encodeArray(items, 0xb1);
-}
 
 const encodePeeked = (bytes: Buffer): Buffer =>
   wire.encodeMap([wire.encodeString('message'), wire.encodeBinary(bytes)]);
@@ -283,7 +163,7 @@ function propertiesField(request: Request): Property[] {
 }
 
 /** [SB 11, 12.1] The instant stands in each message's annotations. */
-const scheduleMessage: Operation = (request, { entity, namespace }) => {
+const scheduleMessage: Operation = (request, { place, namespace }) => {
   const at = request.body.get('messages');
   if (at === undefined) throw refusals.badRequest("'messages' is missing.");
   const encoded = wire.itemsOf(request.bytes, at).map((item) => {
@@ -295,11 +175,11 @@ const scheduleMessage: Operation = (request, { entity, namespace }) => {
     }
     return Buffer.from(bytes);
   });
-  const { entries, sequences } = entity.prepare(namespace.parse(encoded), namespace.clock.now());
-  for (const entry of entries) namespace.usage.countMessage(entity.path, entry.size);
+  namespace.checkUse(place, 'send');
+  const { sequences, publish } = namespace.prepare(place, namespace.parse(encoded));
   // Published by the commit that also releases the reply, which is recorded behind this one.
   namespace.commit((error) => {
-    if (!error) entity.publish(entries, namespace.clock.now());
+    if (!error) publish(namespace.clock.now());
   });
   const numbers = sequences.map((sequence) => wire.encodeLong(sequence));
   return done(wire.encodeString('sequence-numbers'), wire.encodeArray(numbers, 0x81));
@@ -308,6 +188,29 @@ const scheduleMessage: Operation = (request, { entity, namespace }) => {
 const cancelScheduledMessage: Operation = (request, { entity }) => {
   entity.cancelScheduled(listField(request, 'sequence-numbers').map(Number));
   return done();
+};
+
+/** The first messages of a queue or session that nobody holds; what is locked, deferred or
+ *  scheduled stays [SB 11]. */
+const batchDeleteMessages: Operation = (request, { entity, namespace }) => {
+  const count = Math.min(numberField(request, 'message-count', 0), batchDeleteMax);
+  const now = namespace.clock.now();
+  const before = Math.min(numberField(request, 'enqueued-time-utc', now), now);
+  const sessionId = sessionIdOf(request);
+  const { requiresSession } = entity.properties;
+  const lanes = !requiresSession
+    ? [entity.line]
+    : [...entity.sessions.all()].filter((l) => sessionId === null || l.sessionId === sessionId);
+  let deleted = 0;
+  for (const lane of lanes) {
+    for (let entry = entity.head(lane, now); entry; entry = entity.head(lane, now)) {
+      if (deleted >= count || entry.enqueuedAt > before) break;
+      entity.take(lane, entry);
+      deleted++;
+    }
+  }
+  if (deleted === 0) return { ...nothing, error: errorOf(refusals.nothingToDelete()) };
+  return done(wire.encodeString('message-count'), wire.encodeInt(deleted));
 };
 
 /** The table. What is missing here is refused by name. */
@@ -322,4 +225,8 @@ export const operations: ReadonlyMap<string, Operation> = new Map([
   ['com.microsoft:update-disposition', updateDisposition],
   ['com.microsoft:schedule-message', scheduleMessage],
   ['com.microsoft:cancel-scheduled-message', cancelScheduledMessage],
+  ['com.microsoft:batch-delete-messages', batchDeleteMessages],
+  ['com.microsoft:add-rule', addRule],
+  ['com.microsoft:remove-rule', removeRule],
+  ['com.microsoft:enumerate-rules', enumerateRules],
 ]);

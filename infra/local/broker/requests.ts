@@ -13,7 +13,7 @@
 import { errorOf, refusals } from './conditions.ts';
 import type { AmqpError } from './conditions.ts';
 import { operations } from './operations.ts';
-import type { Reply, RequestContext } from './operations.ts';
+import type { Reply, RequestContext } from './operation.ts';
 import { encodeReply, sessionIdOf } from './request.ts';
 import type { Request } from './request.ts';
 import { sasFault } from './sas.ts';
@@ -92,7 +92,10 @@ const statusOf: Record<string, number> = {
   'com.microsoft:session-lock-lost': 410,
   'com.microsoft:message-lock-lost': 410,
   'com.microsoft:message-not-found': 404,
+  'com.microsoft:entity-already-exists': 409,
+  'com.microsoft:entity-disabled': 400,
   'amqp:not-found': 404,
+  'amqp:resource-limit-exceeded': 403,
   'amqp:unauthorized-access': 401,
   'amqp:not-implemented': 501,
   'amqp:internal-error': 500,
