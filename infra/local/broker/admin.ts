@@ -28,6 +28,7 @@ export interface AdminRequest {
 
 /** Entries in one page, also when the client asks for more [SB: management API]. */
 const pageMax = 100;
+/** The official emulator's name, for clients that call it by no name of its own. */
 const namespaceName = 'sbemulatorns';
 
 /** Answers one request; what is refused becomes an error answer. */
@@ -60,6 +61,7 @@ function targetOf(path: string): Target | undefined {
 function route(namespace: Namespace, request: AdminRequest): Answer {
   const path = request.path.toLowerCase();
   const lists = { '$resources/queues': 'queue', '$resources/topics': 'topic' } as const;
+  if (path === '') return feedAnswer([], { ...request, next: undefined });
   if (path === '$namespaceinfo') return namespaceInfo(namespace, request);
   if (path === '$resources/queues' || path === '$resources/topics') {
     requireMethod(request, 'GET');
@@ -235,10 +237,11 @@ function page<T>(
 function namespaceInfo(namespace: Namespace, request: AdminRequest): Answer {
   requireMethod(request, 'GET');
   const at = namespace.openedAt;
+  const host = /^https?:\/\/([A-Za-z][\w-]*)\./.exec(request.base)?.[1];
   const created = new Date(at).toISOString();
   const content =
     `<Alias/><CreatedTime>${created}</CreatedTime><MessagingSKU>Standard</MessagingSKU>` +
-    `<ModifiedTime>${created}</ModifiedTime><Name>${namespaceName}</Name>` +
+    `<ModifiedTime>${created}</ModifiedTime><Name>${host ?? namespaceName}</Name>` +
     '<NamespaceType>Messaging</NamespaceType>';
   const entry = { path: '$namespaceinfo', updatedAt: at, root: 'NamespaceInfo', content };
   return entryAnswer(200, entry, request.base);

@@ -138,12 +138,10 @@ const correlationNames = [
 ];
 
 function sqlOf(description: XmlElement): SqlExpression {
-  const parameters = [...pairsOf(childOf(description, 'Parameters'))].map(
-    ([name, value]): [string, FilterValue] => [name.toLowerCase(), value],
-  );
+  const parameters = pairsOf(childOf(description, 'Parameters'));
   const expression = childOf(description, 'SqlExpression')?.text;
   if (!expression) throw refusals.badRequest("The 'SqlExpression' is missing.");
-  return { expression, parameters: new Map(parameters) };
+  return { expression, parameters };
 }
 
 function filterOf(filter: XmlElement | undefined): Filter {

@@ -6,7 +6,7 @@ import type { Assignment, FilterMessage } from './sql-evaluate.ts';
 import { parseAction, parseCondition, systemNames } from './sql-parse.ts';
 import type { FilterValue, Parameters } from './sql-parse.ts';
 
-/** A SQL text with the values of its parameters, by lower-cased name with its `@`. */
+/** A SQL text with the values of its parameters, by name with its `@`; case does not matter. */
 export interface SqlExpression {
   expression: string;
   parameters: Parameters;

@@ -73,7 +73,7 @@ class Parser {
 
   constructor(expression: string, parameters: Parameters) {
     this.tokens = tokensOf(expression);
-    this.parameters = parameters;
+    this.parameters = new Map([...parameters].map(([name, value]) => [name.toLowerCase(), value]));
   }
 
   condition(): Node {

@@ -23,9 +23,10 @@ const skipped = /(?:<\?xml[^?]*\?>|<!--(?:(?!-->)[^])*-->)/y;
 
 const named: Record<string, string> = { lt: '<', gt: '>', amp: '&', quot: '"', apos: "'" };
 
-/** XML text of a text. */
+/** XML text of a text. By name: the JavaScript client does not read numbered entities. */
 export function escapeXml(text: string): string {
-  return text.replace(/[<>&"]/g, (character) => `&#${character.charCodeAt(0)};`);
+  const names = { '<': '&lt;', '>': '&gt;', '&': '&amp;', '"': '&quot;' };
+  return text.replace(/[<>&"]/g, (character) => names[character as keyof typeof names]);
 }
 
 function unescape(text: string): string {
