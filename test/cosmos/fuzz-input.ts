@@ -61,10 +61,16 @@ export const grammar: Grammar = {
     '<function>(<value>, <value>, <value>)',
     '<function>()',
   ],
-  function:
-    'ABS CEILING CONCAT CONTAINS ENDSWITH IS_DEFINED LEFT LENGTH LOWER POWER REPLACE REPLICATE REVERSE ROUND STARTSWITH StringToNumber SUBSTRING ToString TRIM UPPER ARRAY_CONTAINS ARRAY_SLICE ARRAY_LENGTH ARRAY_CONCAT DateTimeAdd DateTimePart DateTimeDiff DateTimeBin TimestampToDateTime GetCurrentDateTime StringToArray StringToObject REGEXMATCH INDEX_OF TRUNC SQRT LOG EXP ATN2 IIF CHOOSE SetUnion ObjectToArray nothing udf.x'.split(
-      ' ',
-    ),
+  function: [
+    'ABS CEILING CONCAT CONTAINS ENDSWITH IS_DEFINED LEFT LENGTH LOWER POWER REPLACE',
+    'REPLICATE REVERSE ROUND STARTSWITH StringToNumber SUBSTRING ToString TRIM UPPER',
+    'ARRAY_CONTAINS ARRAY_SLICE ARRAY_LENGTH ARRAY_CONCAT DateTimeAdd DateTimePart',
+    'DateTimeDiff DateTimeBin TimestampToDateTime GetCurrentDateTime StringToArray',
+    'StringToObject REGEXMATCH INDEX_OF TRUNC SQRT LOG EXP ATN2 IIF CHOOSE SetUnion',
+    'ObjectToArray nothing udf.x',
+  ]
+    .join(' ')
+    .split(' '),
   operator: [
     '=',
     '!=',
@@ -236,7 +242,8 @@ export const bodies = [
   '{"id":{"a":1}}',
   '[{"operationType":"Create"}]',
   '[{"operationType":"__proto__","id":"a"}]',
-  '[{"operationType":"Patch","id":"z","resourceBody":{"operations":[{"op":"set","path":"/__proto__/polluted","value":1}]}}]',
+  '[{"operationType":"Patch","id":"a","resourceBody":{"operations":[' +
+    '{"op":"set","path":"/__proto__/polluted","value":1}]}}]',
   '{"operations":[]}',
   '{"operations":[{"op":"move","from":"/id","path":"/x"}]}',
   '{"operations":[{"op":"add","path":"","value":1}],"condition":"FROM c WHERE"}',
