@@ -223,7 +223,7 @@ test('any throw is a failure, and what is unknown or not offered is named', asyn
 
   expect((await it.status('throwsText')).runtimeStatus).toBe('Failed');
   expect((await it.status('callsUnknown')).output).toContain("'no-such-activity' doesn't exist");
-  expect((await it.status('callsEntity')).output).toContain('callEntity is not supported');
+  expect((await it.status('callsEntity')).output).toContain("'counter' doesn't exist");
 });
 
 test('retries wait on durable timers with back-off and give up after the last', async () => {

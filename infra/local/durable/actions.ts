@@ -1,118 +1,41 @@
-// The seam to durable-functions 3.5.0: reads what an orchestrator decided from its live executor.
+// What an orchestrator decided, read from the tasks that its run has tracked.
 //
-// Owns:    every undocumented name of the SDK that we lean on; nothing else knows them.
-// Leaves:  running the function to execute.ts, writing to commit.ts.
-//
-// Why live: the returned action list has no identity, so a task re-yielded or listed twice gets
-// wrong ids from it and the instance hangs [reference/durable.md 6.2, 6.3]. Ids are read from the
-// executor instead, by watching `trackOpenTask`.
+// Owns:    the meaning of the SDK's tasks and actions, retries and polls among them.
+// Leaves:  the SDK's executor to sdk.ts, running to execute.ts, writing to commit.ts.
 //
 // Invariants:
 //   L1. Ids are the SDK's own: given when a task is first yielded, in its order.
-//   L2. What the history scheduled must be what this replay schedules: kind and name, every id.
+//   L2. What the history scheduled must be what a replay schedules: kind and name, every id.
 //   L3. What the hub does not offer is refused by name, never skipped.
+import { randomUUID } from 'node:crypto';
 import { hubFault } from './fault.ts';
-import type { Ledger, ScheduledKind } from './history.ts';
-
-interface SdkAction {
-  actionType: number;
-  functionName?: string;
-  input?: unknown;
-  instanceId?: string;
-  version?: string;
-  retryOptions?: RetryOptions;
-  fireAt?: Date;
-  isCanceled?: boolean;
-  compoundActions?: SdkAction[];
-}
-interface RetryOptions {
-  firstRetryIntervalInMilliseconds: number;
-  maxNumberOfAttempts: number;
-  backoffCoefficient?: number;
-  maxRetryIntervalInMilliseconds?: number;
-}
-interface SdkTask {
-  id: unknown;
-  actionObj?: SdkAction | 'noOp';
-  children?: SdkTask[];
-  parent?: SdkTask;
-  innerTask?: SdkTask;
-  retryOptions?: RetryOptions;
-}
-interface Executor {
-  openTasks: Record<string, SdkTask>;
-  sequenceNumber: number;
-  actions: SdkAction[];
-  processEvent(event: unknown): void;
-  trackOpenTask(task: SdkTask): void;
-}
-
-/** What one run of the function showed. */
-export interface Watch {
-  executor: Executor | undefined;
-  currentTime: () => number;
-  /** Events of the history that were processed before the orchestrator ended. */
-  processed: number;
-  tracked: Map<number, SdkTask>;
-}
+import { entityIdOf, releaseEventName, requestEventName } from './history.ts';
+import type { EntityRequest, Ledger, LockSection, ScheduledKind } from './history.ts';
+import { httpActivityName, pollPlace, pollRequest } from './http-call.ts';
+import type { RetryOptions, SdkAction, SdkRun, SdkTask, Tracked } from './sdk.ts';
 
 export type Decision =
   | { kind: 'activity'; id: number; name: string; input: string | null }
   | { kind: 'timer'; id: number; fireAt: number; isCancelled: boolean }
-  | { kind: 'child'; id: number; name: string; input: string; instanceId: string; version: string };
+  | ChildDecision
+  /** `target` is '' for the release of a lock that was never asked for. */
+  | { kind: 'message'; id: number; target: string; name: string; request: EntityRequest };
 
-const refusedActions: Readonly<Record<number, string>> = {
-  7: 'callEntity',
-  8: 'callHttp',
-  9: 'signalEntity',
-  10: 'signalEntity with a schedule',
-  13: 'df.lock',
-  14: 'release of a lock',
-};
-
-/** Arms the context before the handler runs: the SDK assigns `df` once, before it executes. */
-export function watch(context: object): Watch {
-  const seen: Watch = {
-    executor: undefined,
-    currentTime: () => 0,
-    processed: 0,
-    tracked: new Map(),
-  };
-  Object.defineProperty(context, 'df', {
-    configurable: true,
-    enumerable: true,
-    get: () => undefined,
-    set(value: { taskOrchestratorExecutor: Executor; currentUtcDateTime: Date }) {
-      Object.defineProperty(context, 'df', { value, writable: true, enumerable: true });
-      watchExecutor(seen, value.taskOrchestratorExecutor);
-      seen.currentTime = () => value.currentUtcDateTime.getTime();
-    },
-  });
-  return seen;
+export interface ChildDecision {
+  kind: 'child';
+  id: number;
+  name: string;
+  input: string;
+  instanceId: string;
+  /** Undefined = the default of the app. */
+  version: string | undefined;
 }
 
-function watchExecutor(seen: Watch, executor: Executor): void {
-  if (
-    typeof executor?.processEvent !== 'function' ||
-    typeof executor.trackOpenTask !== 'function' ||
-    typeof executor.sequenceNumber !== 'number'
-  ) {
-    throw hubFault('HUB_PROTOCOL', 'this version of durable-functions is not 3.5.0-compatible');
-  }
-  seen.executor = executor;
-  const processEvent = executor.processEvent.bind(executor);
-  const trackOpenTask = executor.trackOpenTask.bind(executor);
-  executor.processEvent = (event) => {
-    seen.processed++;
-    processEvent(event);
-  };
-  executor.trackOpenTask = (task) => {
-    const before = executor.sequenceNumber;
-    trackOpenTask(task);
-    if (!task.children && typeof task.id === 'number' && task.id >= before) {
-      seen.tracked.set(task.id, task);
-    }
-  };
+const actionsMax = 100_000; // maxOrchestrationActions [11.5]
+
+interface DelayAction {
+  actionType: 5;
+  delayAfterAttempt: number;
 }
 
 /** Attempt number (1, 2 …) of a child of a retried task; its delay timers lie between. */
@@ -123,7 +46,9 @@ function retryPlace(task: SdkTask): { retried: SdkTask; index: number } | undefi
 }
 
 /** The action that a task stands for; retries hide it behind 'noOp'. */
-function actionOf(task: SdkTask): SdkAction | { actionType: 5; delayAfterAttempt: number } {
+function actionOf(tracked: Tracked): SdkAction | DelayAction {
+  if ('action' in tracked) return tracked.action;
+  const { task } = tracked;
   const action = task.actionObj;
   if (action !== 'noOp' && action) return action;
   const place = retryPlace(task);
@@ -144,16 +69,26 @@ function retryDelayMs(options: RetryOptions, failedAttempt: number): number {
   return Math.min(delay, options.maxRetryIntervalInMilliseconds ?? Number.POSITIVE_INFINITY);
 }
 
-function kindOfAction(action: { actionType: number }): ScheduledKind {
-  if (action.actionType <= 1) return 'activity';
-  if (action.actionType <= 3) return 'child';
-  if (action.actionType === 5) return 'timer';
-  throw refusal(action.actionType);
-}
+const kindsByType: Readonly<Record<number, ScheduledKind>> = {
+  0: 'activity',
+  1: 'activity',
+  2: 'child',
+  3: 'child',
+  5: 'timer',
+  7: 'message',
+  8: 'activity', // callHttp
+  9: 'message',
+  13: 'message', // df.lock
+  14: 'message', // its release
+};
 
-function refusal(actionType: number): Error {
-  const what = refusedActions[actionType] ?? `an action of type ${actionType}`;
-  return hubFault('HUB_PROTOCOL', `${what} is not supported by the local hub`);
+/** [L3] */
+function kindOfAction({ actionType }: { actionType: number }): ScheduledKind {
+  const kind = kindsByType[actionType];
+  if (kind) return kind;
+  const what =
+    actionType === 10 ? 'signalEntity with a schedule' : `an action of type ${actionType}`;
+  throw hubFault('HUB_PROTOCOL', `${what} is not supported by the local hub`);
 }
 
 function isCancelled(task: SdkTask): boolean {
@@ -164,23 +99,65 @@ function isCancelled(task: SdkTask): boolean {
   return outer !== 'noOp' && outer?.actionType === 5 && outer.isCanceled === true;
 }
 
-function decide(task: SdkTask, id: number, nowMs: number): Decision {
-  const action = actionOf(task);
+/** Who asks, and the critical section as it stands after the ids before. */
+interface Asking {
+  instanceId: string;
+  executionId: string;
+  nowMs: number;
+  lock: LockSection | undefined;
+}
+
+function decide(tracked: Tracked, id: number, asking: Asking): Decision {
+  const action = actionOf(tracked);
   const kind = kindOfAction(action);
+  const task = 'task' in tracked ? tracked.task : undefined;
   if ('delayAfterAttempt' in action) {
-    const options = task.parent?.retryOptions;
+    const options = task?.parent?.retryOptions;
     const delay = options ? retryDelayMs(options, action.delayAfterAttempt) : 0;
-    return { kind: 'timer', id, fireAt: validTime(nowMs + delay), isCancelled: false };
+    return { kind: 'timer', id, fireAt: validTime(asking.nowMs + delay), isCancelled: false };
   }
   if (kind === 'timer') {
     const fireAt = validTime(action.fireAt?.getTime() ?? Number.NaN);
-    return { kind, id, fireAt, isCancelled: isCancelled(task) };
+    return { kind, id, fireAt, isCancelled: task !== undefined && isCancelled(task) };
+  }
+  if (kind === 'message') return message(tracked, id, asking);
+  if (action.actionType === 8) {
+    const input = JSON.stringify(pollRequest(task) ?? action.httpRequest);
+    return { kind: 'activity', id, name: httpActivityName, input };
   }
   const name = action.functionName ?? '';
   if (kind === 'activity') return { kind, id, name, input: activityInput(action.input) };
   const input = JSON.stringify(action.input ?? null);
-  const { instanceId = '', version = '' } = action;
-  return { kind, id, name, input, instanceId: instanceId ?? '', version: version ?? '' };
+  const { instanceId, version } = action;
+  return { kind, id, name, input, instanceId: instanceId ?? '', version: version ?? undefined };
+}
+
+function message(tracked: Tracked, id: number, asking: Asking): Decision & { kind: 'message' } {
+  const action = actionOf(tracked) as SdkAction;
+  const { instanceId: parent, executionId: parentExecution } = asking;
+  const head = { kind: 'message', id } as const;
+  if (action.actionType === 14) {
+    const part = 'action' in tracked ? tracked.part : 0;
+    const target = asking.lock?.entityIds[part] ?? '';
+    const request = { id: asking.lock?.requestId ?? randomUUID(), parent };
+    return { ...head, target, name: releaseEventName, request };
+  }
+  if (action.actionType === 13) {
+    const lockset = action.lockSet ?? [];
+    const requestId = action.lockRequestId ?? randomUUID();
+    const target = lockset[0] ? entityIdOf(lockset[0]) : '';
+    const request = { id: requestId, parent, parentExecution, lockset, pos: 0 };
+    return { ...head, target, name: requestEventName, request };
+  }
+  const request: EntityRequest = {
+    op: action.operation ?? '',
+    ...(action.actionType === 9 ? { signal: true } : {}),
+    ...(action.input === undefined ? {} : { input: JSON.stringify(action.input) }),
+    id: randomUUID(),
+    parent,
+    parentExecution,
+  };
+  return { ...head, target: action.instanceId ?? '', name: requestEventName, request };
 }
 
 const instantMsMax = 8.64e15;
@@ -198,49 +175,74 @@ function activityInput(input: unknown): string | null {
   return typeof input === 'string' ? input : JSON.stringify(input);
 }
 
+/** A poll of callHttp waits for the timer before it: the SDK gave both their ids at once [6.7]. */
+function mustWait(tracked: Tracked): boolean {
+  if (!('task' in tracked)) return false;
+  const place = pollPlace(tracked.task);
+  return place !== undefined && place.timer.hasResult !== true;
+}
+
 /** [L1] The decisions that the history does not know yet, in the order of their ids. */
-export function newDecisions(seen: Watch, ledger: Ledger): Decision[] {
-  const { executor } = seen;
-  if (!executor) return [];
-  for (const action of executor.actions) refuseUnsupported(action);
-  const nowMs = seen.currentTime();
+export function newDecisions(
+  run: SdkRun,
+  ledger: Ledger,
+  asker: { instanceId: string; executionId: string },
+): Decision[] {
+  if (!run.df) return [];
+  const { taskOrchestratorExecutor: executor, currentUtcDateTime } = run.df;
+  if (executor.actions.length > actionsMax) {
+    throw hubFault('HUB_PROTOCOL', `more than ${actionsMax} actions (maxOrchestrationActions)`);
+  }
+  const ids = run.heldBack;
+  for (let id = run.decidedBelow; id < executor.sequenceNumber; id++) ids.push(id);
+  run.heldBack = [];
+  run.decidedBelow = executor.sequenceNumber;
+  const asking: Asking = { ...asker, nowMs: currentUtcDateTime.getTime(), lock: ledger.lock };
   const decisions: Decision[] = [];
-  for (let id = 0; id < executor.sequenceNumber; id++) {
+  for (const id of ids) {
     if (ledger.scheduled.has(id)) continue;
-    const task = seen.tracked.get(id);
-    if (!task) throw hubFault('HUB_PROTOCOL', `nothing was tracked under the task id ${id}`);
-    decisions.push(decide(task, id, nowMs));
+    const tracked = run.tracked.get(id);
+    if (!tracked) throw hubFault('HUB_PROTOCOL', `nothing was tracked under the task id ${id}`);
+    if (mustWait(tracked)) {
+      run.heldBack.push(id);
+      continue;
+    }
+    const decision = decide(tracked, id, asking);
+    decisions.push(decision);
+    if (decision.kind !== 'message' || !decision.request.lockset) continue;
+    const entityIds = decision.request.lockset.map(entityIdOf);
+    asking.lock = { requestId: decision.request.id, entityIds };
   }
   return decisions;
 }
 
-/** [L3] Also inside `any` and `all`. */
-function refuseUnsupported(action: SdkAction): void {
-  if (action.actionType in refusedActions) throw refusal(action.actionType);
-  for (const part of action.compoundActions ?? []) refuseUnsupported(part);
+/** Timers of the history that are open and that the orchestrator has cancelled by now. */
+export function cancelledTimers(run: SdkRun, ledger: Ledger): number[] {
+  return [...ledger.openTimers].filter((id) => {
+    const tracked = run.tracked.get(id);
+    return tracked !== undefined && 'task' in tracked && isCancelled(tracked.task);
+  });
 }
 
-/** Timers of the history that are open and that the orchestrator has cancelled by now. */
-export function cancelledTimers(seen: Watch, ledger: Ledger): number[] {
-  const cancelled: number[] = [];
-  for (const id of ledger.open) {
-    if (ledger.scheduled.get(id)?.kind !== 'timer') continue;
-    const task = seen.tracked.get(id);
-    if (task && isCancelled(task)) cancelled.push(id);
+/** Forgets the tasks that nothing will ask about again: a run that lives on must not grow. */
+export function forgetSettled(run: SdkRun, ledger: Ledger): void {
+  const held = new Set(run.heldBack);
+  for (const id of run.tracked.keys()) {
+    if (!ledger.openTimers.has(id) && !held.has(id)) run.tracked.delete(id);
   }
-  return cancelled;
 }
 
 const kindNames: Readonly<Record<ScheduledKind, string>> = {
   activity: 'an activity task',
   child: 'a sub-orchestration',
   timer: 'a timer',
+  message: 'a message to an entity',
 };
 
 /** [L2] Why this replay contradicts the history, or undefined. The SDK itself checks nothing. */
-export function divergence(seen: Watch, ledger: Ledger): string | undefined {
+export function divergence(run: SdkRun, ledger: Ledger): string | undefined {
   for (const [id, was] of ledger.scheduled) {
-    const task = seen.tracked.get(id);
+    const tracked = run.tracked.get(id);
     const named = was.name === '' ? '' : ` and name '${was.name}'`;
     const past =
       'Non-Deterministic workflow detected: A previous execution of this orchestration scheduled ' +
@@ -248,20 +250,30 @@ export function divergence(seen: Watch, ledger: Ledger): string | undefined {
     const advice =
       '. Was a change made to the orchestrator code after this instance had already started ' +
       'running?';
-    if (!task) return `${past}hasn't (yet?) scheduled this task${advice}`;
-    const action = actionOf(task);
-    const kind = kindOfAction(action);
-    const name = 'functionName' in action && kind !== 'timer' ? (action.functionName ?? '') : '';
-    if (kind !== was.kind || name.toLowerCase() !== was.name.toLowerCase()) {
-      return `${past}instead scheduled ${kindNames[kind]} '${name}' under this ID${advice}`;
+    if (!tracked) {
+      if (ledger.isRewound) continue; // what comes after a failed attempt is not scheduled yet
+      return `${past}hasn't (yet?) scheduled this task${advice}`;
     }
+    const { kind, name } = identityOf(tracked);
+    const isSame = kind === was.kind && (name === undefined || isSameName(name, was.name));
+    if (!isSame)
+      return `${past}instead scheduled ${kindNames[kind]} '${name}' under this ID${advice}`;
   }
   return undefined;
 }
 
-/** The input of the next generation when the orchestrator called continueAsNew. */
-export function continuation(actions: unknown): { input: unknown } | undefined {
-  const list = Array.isArray(actions) && Array.isArray(actions[0]) ? actions[0] : [];
-  const last = list.at(-1) as SdkAction | undefined;
-  return last?.actionType === 4 ? { input: last.input } : undefined;
+const isSameName = (a: string, b: string): boolean => a.toLowerCase() === b.toLowerCase();
+
+/** What a tracked task would be called in the history; a release has no name of its own. */
+function identityOf(tracked: Tracked): { kind: ScheduledKind; name: string | undefined } {
+  const action = actionOf(tracked);
+  const kind = kindOfAction(action);
+  if (kind === 'timer' || 'delayAfterAttempt' in action) return { kind, name: '' };
+  if (action.actionType === 8) return { kind, name: httpActivityName };
+  if (action.actionType === 13) {
+    const [first] = action.lockSet ?? [];
+    return { kind, name: first && entityIdOf(first) };
+  }
+  if (kind === 'message') return { kind, name: action.instanceId };
+  return { kind, name: action.functionName ?? '' };
 }

@@ -7,12 +7,14 @@
 import type { HubParts } from './hub.ts';
 import { textOf } from './fault.ts';
 import { eventType, type FailureDetails, type InboundEvent } from './history.ts';
+import { httpActivityName, performHttp } from './http-call.ts';
 import { isoMs, postAnswer } from './instances.ts';
 import type { WorkItem } from './storage.ts';
 
 const pageMax = 256;
 const firstRetryMs = 20;
 const retryMsMax = 30_000;
+const httpTimeoutMs = 100_000;
 
 type Result =
   { result: string | null } | { reason: string; details: string; failureDetails?: FailureDetails };
@@ -114,6 +116,7 @@ export class Activities {
 
   async #call(work: WorkItem): Promise<Result> {
     const { name, input } = work;
+    if (name === httpActivityName) return this.#callHttp(input ?? '{}');
     if (this.#parts.runner.kindOf(name) !== 'activity') {
       const reason =
         `The function '${name}' doesn't exist, is disabled, ` + 'or is not an activity function.';
@@ -125,6 +128,20 @@ export class Activities {
       return { result: JSON.stringify(result) ?? null };
     } catch (error) {
       return failure(name, error);
+    }
+  }
+
+  /** The .NET client gives up after 100 s. */
+  async #callHttp(input: string): Promise<Result> {
+    const givingUp = new AbortController();
+    const timer = this.#parts.clock.after(httpTimeoutMs, () => givingUp.abort());
+    try {
+      return { result: await performHttp(input, givingUp.signal) };
+    } catch (error) {
+      const text = givingUp.signal.aborted ? `no answer within ${httpTimeoutMs} ms` : textOf(error);
+      return { reason: text, details: error instanceof Error ? (error.stack ?? '') : '' };
+    } finally {
+      timer.cancel();
     }
   }
 

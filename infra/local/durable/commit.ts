@@ -8,18 +8,22 @@
 //   C2. When an instance ends, what is left in its inbox is lost (and reported), as on Azure.
 //   C3. A new generation keeps the instance, its parent and its customStatus; it has a new
 //       execution id and an empty history.
-import type { Decision } from './actions.ts';
+import type { ChildDecision, Decision } from './actions.ts';
+import { leaveSection, postRequest, releaseLock } from './entity-messages.ts';
 import type { Ending, Outcome } from './execute.ts';
-import type { Generation } from './generation.ts';
-import { emptyLedger, enter, eventType, render } from './history.ts';
+import { grow, newGeneration, type Generation } from './generation.ts';
+import { enter, eventType, releaseEventName, render } from './history.ts';
 import type { HistoryEvent, InboundEvent, ParentInstance } from './history.ts';
 import { isoMs, newExecutionId } from './instances.ts';
 import { postAnswer, postStart, startInstance } from './instances.ts';
+import type { HubSettings } from './hub.ts';
 import type { HubStorage, MessageItem, RuntimeStatus } from './storage.ts';
 
 export interface Committed {
   /** Instances that have something to do now. */
   wake: string[];
+  /** Entities that may have. */
+  wakeEntities: string[];
   hasWork: boolean;
   /** The earliest timer may have changed. */
   hasTimers: boolean;
@@ -35,34 +39,36 @@ export interface EpisodeCommit {
   outcome: Outcome;
   status: RuntimeStatus;
   nowMs: number;
+  settings: HubSettings;
 }
 
 interface Scheduling {
   storage: HubStorage;
   generation: Generation;
+  settings: HubSettings;
   nowMs: number;
   done: Committed;
 }
 
 /** [C1] Call inside storage.commit; changes the generation in memory too. */
 export function commitEpisode(storage: HubStorage, episode: EpisodeCommit): Committed {
-  const { generation, consumed, outcome, nowMs } = episode;
+  const { generation, consumed, outcome, nowMs, settings } = episode;
   const { item } = generation;
   const done: Committed = {
     wake: [],
+    wakeEntities: [],
     hasWork: false,
     hasTimers: false,
     lostEvents: [],
     // Dequeue, history query, history batches of 100, instance merge; one delete per message.
     storageTransactions: 4 + consumed.length + Math.floor(outcome.received.length / 100),
   };
-  const scheduling = { storage, generation, nowMs, done };
+  const scheduling = { storage, generation, nowMs, done, settings };
   const scheduled = outcome.decisions.map((decision) => schedule(scheduling, decision));
   for (const message of consumed) storage.dropMessage(item.id, message);
   for (const timerId of outcome.cancelled) {
-    if (generation.cancelled.has(timerId)) continue;
     if (storage.dropTimer(item.id, timerId)) done.hasTimers = true;
-    generation.cancelled.add(timerId);
+    closeTimer(generation, timerId);
   }
   item.status = episode.status;
   item.customStatus = outcome.customStatus;
@@ -76,20 +82,25 @@ export function commitEpisode(storage: HubStorage, episode: EpisodeCommit): Comm
   if (ending) finish(scheduling, ending, events);
   else events.push({ ...marker(nowMs), EventType: eventType.orchestratorCompleted });
   const chunk = events.map((event) => render(event, true)).join(',');
-  storage.addChunk(item.id, generation.chunks++, chunk);
-  generation.played = generation.played === '' ? chunk : `${generation.played},${chunk}`;
+  storage.addChunk(item.id, generation.chunks, chunk);
+  grow(generation, events, chunk);
   generation.lastEventAt = Math.max(generation.lastEventAt, nowMs);
   storage.progress(item);
   return done;
 }
 
+/** A cancelled timer keeps its id, and nothing waits for it [reference/durable.md 6.4]. */
+function closeTimer({ ledger }: Generation, timerId: number): void {
+  ledger.open.delete(timerId);
+  ledger.openTimers.delete(timerId);
+}
+
 const marker = (nowMs: number) => ({ EventId: -1, Timestamp: isoMs(nowMs) });
 
 function schedule(scheduling: Scheduling, decision: Decision): HistoryEvent {
-  const { storage, generation, nowMs, done } = scheduling;
+  const { storage, generation, done } = scheduling;
   const { item } = generation;
-  const stamp = { EventId: decision.id, Timestamp: isoMs(nowMs) };
-  const event = scheduledEvent(decision, stamp, item.executionId);
+  const event = scheduledEvent(scheduling, decision);
   enter(generation.ledger, event);
   switch (decision.kind) {
     case 'activity': {
@@ -102,7 +113,7 @@ function schedule(scheduling: Scheduling, decision: Decision): HistoryEvent {
     }
     case 'timer': {
       if (decision.isCancelled) {
-        generation.cancelled.add(decision.id);
+        closeTimer(generation, decision.id);
         break;
       }
       const { id: timerId, fireAt } = decision;
@@ -113,26 +124,46 @@ function schedule(scheduling: Scheduling, decision: Decision): HistoryEvent {
     }
     case 'child':
       startChild(scheduling, decision);
+      break;
+    case 'message':
+      send(scheduling, decision);
   }
   return event;
 }
 
+function send(scheduling: Scheduling, decision: Decision & { kind: 'message' }): void {
+  const { storage, generation, nowMs, done } = scheduling;
+  const { target, name, request } = decision;
+  if (target === '') return;
+  if (name === releaseEventName) releaseLock(storage, target, generation.item.id);
+  else postRequest(storage, { entityId: target, request }, nowMs);
+  done.wakeEntities.push(target);
+  done.storageTransactions += 1;
+}
+
 function scheduledEvent(
+  { generation, nowMs, settings }: Scheduling,
   decision: Decision,
-  stamp: { EventId: number; Timestamp: string },
-  executionId: string,
-) {
+): HistoryEvent {
+  const { executionId } = generation.item;
+  const stamp = { EventId: decision.id, Timestamp: isoMs(nowMs) };
   switch (decision.kind) {
     case 'activity': {
-      const { name: Name } = decision;
-      // Azure stores no input here unless storeInputsInOrchestrationHistory is on.
-      return { EventType: eventType.taskScheduled, ...stamp, Name, Version: '', Input: null };
+      const { name: Name, input } = decision;
+      const Input = settings.mayStoreInputs ? input : null;
+      return { EventType: eventType.taskScheduled, ...stamp, Name, Version: '', Input };
     }
     case 'timer':
       return { EventType: eventType.timerCreated, ...stamp, FireAt: isoMs(decision.fireAt) };
+    case 'message': {
+      const { target: InstanceId, name: Name, request } = decision;
+      const Input = JSON.stringify(request);
+      return { EventType: eventType.eventSent, ...stamp, InstanceId, Name, Input };
+    }
     case 'child': {
       const InstanceId = childId(decision, executionId);
-      const { name: Name, version: Version, input: Input } = decision;
+      const { name: Name, input: Input } = decision;
+      const Version = decision.version ?? settings.versions?.current ?? '';
       const EventType = eventType.subOrchestrationCreated;
       return { EventType, ...stamp, Name, InstanceId, Version, Input };
     }
@@ -145,8 +176,8 @@ function childId(decision: { instanceId: string; id: number }, executionId: stri
 }
 
 function startChild(
-  { storage, generation, nowMs, done }: Scheduling,
-  decision: Decision & { kind: 'child' },
+  { storage, generation, nowMs, done, settings }: Scheduling,
+  decision: ChildDecision,
 ): void {
   const { item } = generation;
   const parent: ParentInstance = {
@@ -156,7 +187,8 @@ function startChild(
     Version: item.version,
   };
   const id = childId(decision, item.executionId);
-  const { name, version, input } = decision;
+  const { name, input } = decision;
+  const version = decision.version ?? settings.versions?.current ?? '';
   const isFree = id !== item.id && !id.startsWith('@');
   const isStarted = isFree && startInstance(storage, { id, name, version, input, parent }, nowMs);
   done.storageTransactions += 2;
@@ -194,13 +226,16 @@ function renew(scheduling: Scheduling, ending: Ending & { kind: 'continuedAsNew'
     const message = { rank: 0, executionId: null, event: JSON.stringify(event) };
     storage.addMessage(item.id, message, event.EventType);
   }
-  generation.played = '';
-  generation.chunks = 0;
-  generation.ledger = emptyLedger();
-  generation.cancelled = new Set();
-  generation.isHeldOpen = false;
+  leave(scheduling);
+  Object.assign(generation, newGeneration(item), { lastEventAt: generation.lastEventAt });
   done.wake.push(item.id);
   done.storageTransactions += 1;
+}
+
+/** The end of a generation is the end of its critical section [8.3]. */
+function leave({ storage, generation, done }: Scheduling): void {
+  const { lock } = generation.ledger;
+  if (lock) done.wakeEntities.push(...leaveSection(storage, lock, generation.item.id));
 }
 
 type FinalEnding = Exclude<Ending, { kind: 'continuedAsNew' }>;
@@ -218,6 +253,7 @@ function finish(scheduling: Scheduling, ending: FinalEnding, events: HistoryEven
     Result: item.output,
   });
   if (storage.dropTimers(item.id)) done.hasTimers = true;
+  leave(scheduling);
   for (const text of storage.dropMessages(item.id)) {
     const event = JSON.parse(text) as InboundEvent;
     if (event.EventType === eventType.eventRaised) done.lostEvents.push(event.Name);
@@ -243,6 +279,7 @@ function answerParent({ storage, generation, nowMs, done }: Scheduling, ending: 
           ...stamp,
           Reason: ending.reason,
           Details: '',
+          ...('details' in ending ? { FailureDetails: ending.details } : {}),
         };
   if (postAnswer(storage, { instanceId, executionId }, answer)) done.wake.push(instanceId);
   done.storageTransactions += 1;

@@ -10,15 +10,18 @@
 import { commitEpisode, selectBatch, type Committed } from './commit.ts';
 import { runEpisode, type Outcome } from './execute.ts';
 import { textOf } from './fault.ts';
-import { GenerationCache, loadGeneration, type Generation } from './generation.ts';
+import { GenerationCache, historyText, loadGeneration, settleRun } from './generation.ts';
+import { replayedEventsDefault, type Generation } from './generation.ts';
 import { enter, eventType, type ControlEvent, type InboundEvent } from './history.ts';
 import type { HubParts, HubStep } from './hub.ts';
 import { isoMs, isTerminal } from './instances.ts';
 import type { InstanceItem, MessageItem, RuntimeStatus } from './storage.ts';
+import { noVersionRules } from './versions.ts';
 
 const messagesPerEpisodeMax = 1_000;
 const firstRetryMs = 20;
 const retryMsMax = 30_000;
+const httpSleepMsDefault = 30_000; // defaultAsyncRequestSleepTimeMilliseconds
 
 interface Run {
   generation: Generation;
@@ -158,11 +161,12 @@ export class Episodes {
     const detail = detailOf(outcome);
     await this.#parts.intercept({ kind: 'before-commit', instanceId, name, detail });
     const { taken: consumed, status, nowMs } = run;
-    const committed = await this.#parts.storage.commit(() =>
-      commitEpisode(this.#parts.storage, { generation, consumed, outcome, status, nowMs }),
-    );
+    const { storage, settings } = this.#parts;
+    const episode = { generation, consumed, outcome, status, nowMs, settings };
+    const committed = await storage.commit(() => commitEpisode(storage, episode));
     this.#parts.usage.episodes++;
     this.#parts.usage.storageTransactions += committed.storageTransactions;
+    settleRun(generation, outcome.run, settings.replayedEventsMax ?? replayedEventsDefault);
     if (!isTerminal(generation.item.status)) this.#cache.put(generation);
     this.#follow(generation, committed);
     await this.#afterCommit({ kind: 'after-commit', instanceId, name, detail });
@@ -179,6 +183,7 @@ export class Episodes {
 
   #follow(generation: Generation, committed: Committed): void {
     for (const instanceId of committed.wake) this.wake(instanceId);
+    for (const entityId of committed.wakeEntities) this.#parts.wakeEntity(entityId);
     if (committed.hasWork) this.#parts.wakeActivities();
     if (committed.hasTimers) this.#parts.wakeTimers();
     if (committed.lostEvents.length > 0) {
@@ -199,13 +204,20 @@ export class Episodes {
         event.EventType === eventType.executionResumed,
     );
     if (!terminated && !isControlOnly) {
-      return runEpisode(this.#parts.runner, generation, { received: events, startedAt });
+      const history = (): string => historyText(this.#parts.storage, generation);
+      const { httpSleepMs = httpSleepMsDefault, versions = noVersionRules } = this.#parts.settings;
+      const input = { received: events, startedAt, history, httpSleepMs, versions };
+      return runEpisode(this.#parts.runner, generation, input);
     }
     for (const event of events) enter(generation.ledger, event);
     const started = { EventType: eventType.orchestratorStarted, EventId: -1, Timestamp: startedAt };
     const { customStatus } = generation.item;
     const received = [started, ...events];
     const outcome: Outcome = { received, decisions: [], cancelled: [], customStatus };
+    if (generation.run) {
+      generation.unfed.push(...received);
+      outcome.run = generation.run;
+    }
     if (!terminated) return outcome;
     const reason = JSON.parse(terminated.Input ?? '""') as string;
     return { ...outcome, ending: { kind: 'terminated', reason } };

@@ -1,6 +1,6 @@
 // Errors of the hub itself (not of the app it runs).
 
-export type HubFaultCode = 'HUB_FILE' | 'HUB_CLOSED' | 'HUB_PROTOCOL';
+export type HubFaultCode = 'HUB_FILE' | 'HUB_PROTOCOL' | 'HUB_VERSION';
 
 export interface HubFault extends Error {
   code: HubFaultCode;

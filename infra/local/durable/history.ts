@@ -16,7 +16,9 @@ export const eventType = {
   timerFired: 11,
   orchestratorStarted: 12,
   orchestratorCompleted: 13,
+  eventSent: 14,
   eventRaised: 15,
+  genericEvent: 17,
   executionSuspended: 19,
   executionResumed: 20,
 } as const;
@@ -37,7 +39,9 @@ export const eventTypeNames: Readonly<Record<number, string>> = {
   11: 'TimerFired',
   12: 'OrchestratorStarted',
   13: 'OrchestratorCompleted',
+  14: 'EventSent',
   15: 'EventRaised',
+  17: 'GenericEvent',
   19: 'ExecutionSuspended',
   20: 'ExecutionResumed',
 };
@@ -99,9 +103,15 @@ export interface ControlEvent extends Stamped {
   Input: string | null;
 }
 
+/** A failed instance was rewound [reference/durable.md 11.4]; the SDK passes over it. */
+export interface Rewound extends Stamped {
+  EventType: Types['genericEvent'];
+  Data: string;
+}
+
 /** What can lie in the inbox of an instance. */
 export type InboundEvent =
-  ExecutionStarted | TaskCompleted | TaskFailed | TimerFired | EventRaised | ControlEvent;
+  ExecutionStarted | TaskCompleted | TaskFailed | TimerFired | EventRaised | ControlEvent | Rewound;
 
 export interface TaskScheduled extends Stamped {
   EventType: Types['taskScheduled'];
@@ -120,6 +130,14 @@ export interface TimerCreated extends Stamped {
   EventType: Types['timerCreated'];
   FireAt: string;
 }
+/** An orchestrator's message to an entity; `Input` is the JSON text of an EntityRequest. */
+export interface EventSent extends Stamped {
+  EventType: Types['eventSent'];
+  /** Of the entity; '' for the release of a lock that was never asked for. */
+  InstanceId: string;
+  Name: string;
+  Input: string;
+}
 export interface EpisodeMarker extends Stamped {
   EventType: Types['orchestratorStarted' | 'orchestratorCompleted'];
 }
@@ -134,6 +152,7 @@ export type HistoryEvent =
   | TaskScheduled
   | SubOrchestrationCreated
   | TimerCreated
+  | EventSent
   | EpisodeMarker
   | ExecutionCompleted;
 
@@ -142,16 +161,60 @@ export function render(event: HistoryEvent, isPlayed: boolean): string {
   return `{"IsPlayed":${isPlayed},${JSON.stringify(event).slice(1)}`;
 }
 
-export type ScheduledKind = 'activity' | 'timer' | 'child';
+export interface EntityName {
+  name: string;
+  key: string;
+}
+
+/** What goes to an entity [reference/durable.md 8.2]; a lock request has no operation. */
+export interface EntityRequest {
+  op?: string;
+  signal?: true;
+  /** JSON text. */
+  input?: string;
+  id: string;
+  parent?: string;
+  parentExecution?: string;
+  lockset?: EntityName[];
+  /** How many of the lock set are held already. */
+  pos?: number;
+}
+
+/** The instance id of an entity; names are case-insensitive, keys are not. */
+export function entityIdOf({ name, key }: EntityName): string {
+  return `@${name.toLowerCase()}@${key}`;
+}
+
+export const requestEventName = 'op';
+export const releaseEventName = 'release';
+
+export type ScheduledKind = 'activity' | 'timer' | 'child' | 'message';
+
+/** The critical section of a generation: the lock request and who still has to be released. */
+export interface LockSection {
+  requestId: string;
+  entityIds: string[];
+}
 
 /** What the history says about task ids: which were scheduled, and which have no answer yet. */
 export interface Ledger {
   scheduled: Map<number, { kind: ScheduledKind; name: string }>;
+  /** Those that keep an instance open (E2): messages to entities do not. */
   open: Set<number>;
+  openTimers: Set<number>;
+  lock: LockSection | undefined;
+  /** Retries of what was rewound may come in another order than their timers. */
+  isRewound: boolean;
 }
 
 export function emptyLedger(): Ledger {
-  return { scheduled: new Map(), open: new Set() };
+  return {
+    scheduled: new Map(),
+    open: new Set(),
+    openTimers: new Set(),
+    lock: undefined,
+    isRewound: false,
+  };
 }
 
 /** Enters one event of the history, in order. */
@@ -168,6 +231,11 @@ export function enter(ledger: Ledger, event: HistoryEvent): void {
     case eventType.timerCreated:
       ledger.scheduled.set(event.EventId, { kind: 'timer', name: '' });
       ledger.open.add(event.EventId);
+      ledger.openTimers.add(event.EventId);
+      break;
+    case eventType.eventSent:
+      ledger.scheduled.set(event.EventId, { kind: 'message', name: event.InstanceId });
+      enterMessage(ledger, event);
       break;
     case eventType.taskCompleted:
     case eventType.taskFailed:
@@ -177,7 +245,22 @@ export function enter(ledger: Ledger, event: HistoryEvent): void {
       break;
     case eventType.timerFired:
       ledger.open.delete(event.TimerId);
+      ledger.openTimers.delete(event.TimerId);
+      break;
+    case eventType.genericEvent:
+      ledger.isRewound = true;
       break;
     default:
   }
+}
+
+function enterMessage(ledger: Ledger, event: EventSent): void {
+  if (event.Name === releaseEventName) {
+    const rest = ledger.lock?.entityIds.filter((id) => id !== event.InstanceId) ?? [];
+    const { requestId = '' } = ledger.lock ?? {};
+    ledger.lock = rest.length > 0 ? { requestId, entityIds: rest } : undefined;
+    return;
+  }
+  const { lockset, id } = JSON.parse(event.Input) as EntityRequest;
+  if (lockset) ledger.lock = { requestId: id, entityIds: lockset.map(entityIdOf) };
 }

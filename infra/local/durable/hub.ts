@@ -12,10 +12,13 @@
 import { realClock, type Clock } from '../../../shared/clock.ts';
 import { Activities } from './activities.ts';
 import { openApi } from './api.ts';
+import { diceOf, type DeliveryFaults, type Dice } from './delivery.ts';
+import { Entities } from './entities.ts';
 import { clientBindingText, type BindingUrls } from './status.ts';
 import { Episodes } from './episodes.ts';
 import { HubStorage } from './storage.ts';
 import { openTimers } from './timers.ts';
+import type { VersionRules } from './versions.ts';
 
 export interface RunnerResult {
   /** What the handler returned, identity kept. */
@@ -46,6 +49,9 @@ export interface HubStep {
     | 'activity-start'
     /** The result is not committed yet. */
     | 'activity-finished'
+    | 'entity-start'
+    /** State and answers are not committed yet. */
+    | 'entity-finished'
     /** Not written yet; a throw loses the event though it is answered 202. */
     | 'event-accepted'
     /** Both: committed, not yet answered. */
@@ -62,15 +68,35 @@ export type HubLog = (
   message: string,
 ) => void;
 
+/** What host.json may set under `extensions.durableTask`, and one knob of our own. */
+export interface HubSettings {
+  versions?: VersionRules;
+  /** defaultAsyncRequestSleepTimeMilliseconds: between polls of callHttp without Retry-After. */
+  httpSleepMs?: number;
+  /** maxEntityOperationBatchSize */
+  entityBatchMax?: number;
+  /** overridableExistingInstanceStates: AnyState replaces a running instance at start. */
+  mayReplaceRunning?: boolean;
+  /** storeInputsInOrchestrationHistory */
+  mayStoreInputs?: boolean;
+  /** Histories up to so many events are replayed in every episode, as on Azure; longer ones only
+   *  when they have doubled. Default 64. */
+  replayedEventsMax?: number;
+}
+
 export interface HubOptions {
   file: string;
+  settings?: HubSettings;
   taskHubName?: string;
   runner: FunctionRunner;
   clock?: Clock;
   log?: HubLog;
   maxConcurrentActivities?: number;
   maxConcurrentOrchestrators?: number;
+  maxConcurrentEntities?: number;
   intercept?: (step: HubStep) => Promise<void> | void;
+  /** Makes events and signals of clients as unreliable as Azure Storage may; for tests. */
+  delivery?: DeliveryFaults;
 }
 
 export interface HubRequest {
@@ -118,8 +144,12 @@ export interface HubParts {
   log: HubLog;
   intercept: (step: HubStep) => Promise<void> | void;
   usage: HubUsage;
+  settings: HubSettings;
+  dice: Dice;
   /** The instance has messages. */
   wake: (instanceId: string) => void;
+  /** The entity may have something to do. */
+  wakeEntity: (entityId: string) => void;
   /** There may be new activities. */
   wakeActivities: () => void;
   /** The earliest timer may have changed. */
@@ -131,6 +161,7 @@ export interface HubParts {
 // Azure's defaults are 10 per core; episodes are cheap here and commit in groups.
 const concurrentOrchestratorsDefault = 64;
 const concurrentActivitiesDefault = 20;
+const concurrentEntitiesDefault = 20;
 
 export function openHub(options: HubOptions): Hub {
   const quietWaiters: (() => void)[] = [];
@@ -145,6 +176,9 @@ export function openHub(options: HubOptions): Hub {
     intercept: options.intercept ?? (() => {}),
     usage: { storageTransactions: 0, episodes: 0, activities: 0 },
     wake: (instanceId) => episodes.wake(instanceId),
+    settings: options.settings ?? {},
+    dice: diceOf(options.delivery),
+    wakeEntity: (entityId) => entities.wake(entityId),
     wakeActivities: () => activities.wake(),
     wakeTimers: () => timers.wake(),
     settled: () => {
@@ -160,19 +194,23 @@ export function openHub(options: HubOptions): Hub {
     parts,
     options.maxConcurrentActivities ?? concurrentActivitiesDefault,
   );
+  const entities = new Entities(parts, options.maxConcurrentEntities ?? concurrentEntitiesDefault);
   const timers = openTimers(parts);
   const api = openApi(parts, taskHubName);
-  const isQuiet = () => !episodes.isBusy && !activities.isBusy && !timers.isBusy && !storage.isBusy;
+  const isQuiet = () =>
+    [episodes, activities, entities, timers, storage].every(({ isBusy }) => !isBusy);
   const drain = async (): Promise<void> => {
     timers.stop();
-    await Promise.all([episodes.drain(), activities.drain()]);
+    await Promise.all([episodes.drain(), activities.drain(), entities.drain()]);
   };
 
   return {
     start() {
       for (const instanceId of storage.instancesWithMessages()) episodes.wake(instanceId);
+      for (const entityId of storage.entities.entitiesWithOperations()) entities.wake(entityId);
       episodes.start();
       activities.start();
+      entities.start();
       timers.start();
     },
     handle: (request) => api.handle(request),

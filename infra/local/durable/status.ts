@@ -132,6 +132,14 @@ function shownHistory(history: readonly HistoryEvent[], flags: StatusFlags): obj
         shown.push({ ...head, OrchestrationStatus: event.OrchestrationStatus, ...result });
         break;
       }
+      case eventType.eventSent: {
+        const input = flags.showInput ? { Input: parsed(event.Input) } : {};
+        shown.push({ ...head, InstanceId: event.InstanceId, Name: event.Name, ...input });
+        break;
+      }
+      case eventType.genericEvent:
+        shown.push({ ...head, Data: event.Data });
+        break;
       default:
         shown.push({ ...head, Reason: event.Input });
     }

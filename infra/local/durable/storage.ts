@@ -1,4 +1,4 @@
-// The hub's file: instances, histories, inboxes, timers and work, in SQLite.
+// The hub's file: instances, histories, inboxes, timers, work and entities, in SQLite.
 //
 // Owns:    the schema, the prepared statements, and group commit.
 // Leaves:  every decision to its callers; a change is a function handed to `commit`.
@@ -11,6 +11,7 @@
 //   S4. Inbox order is (rank, sequence): rank 0 = the start of a generation and what is carried
 //       over to it, rank 1 = everything else, by arrival.
 import { DatabaseSync, type StatementSync } from 'node:sqlite';
+import { EntityStorage, entitySchema } from './entity-storage.ts';
 import { hubFault } from './fault.ts';
 
 export type RuntimeStatus =
@@ -85,6 +86,7 @@ function prepareAll(db: DatabaseSync) {
     keep: 'RELEASE change',
     undo: 'ROLLBACK TO change',
     instance: 'SELECT * FROM instances WHERE id = ?',
+    shown: 'SELECT * FROM shownInstances WHERE id = ?',
     putInstance: `INSERT OR REPLACE INTO instances (id, executionId, name, version, status, input,
       output, customStatus, createdAt, updatedAt, parent) VALUES (?,?,?,?,?,?,?,?,?,?,?)`,
     progress: `UPDATE instances SET status = ?, output = ?, customStatus = ?, updatedAt = ?
@@ -100,7 +102,7 @@ function prepareAll(db: DatabaseSync) {
     control: `SELECT rank, sequence, executionId, event FROM inbox WHERE instanceId = ?
       AND kind IN (3, 19, 20) ORDER BY rank, sequence LIMIT ?`,
     dropMessage: 'DELETE FROM inbox WHERE instanceId = ? AND rank = ? AND sequence = ?',
-    dropMessages: 'DELETE FROM inbox WHERE instanceId = ? RETURNING event',
+    dropMessages: 'DELETE FROM inbox WHERE instanceId = ? RETURNING executionId, event',
     waiting: 'SELECT DISTINCT instanceId FROM inbox',
     lastSequence: 'SELECT max(sequence) AS last FROM inbox',
     addTimer: `INSERT OR REPLACE INTO timers (instanceId, timerId, executionId, fireAt)
@@ -113,7 +115,7 @@ function prepareAll(db: DatabaseSync) {
       VALUES (?,?,?,?,?)`,
     work: 'SELECT * FROM work WHERE sequence > ? ORDER BY sequence LIMIT ?',
     dropWork: 'DELETE FROM work WHERE sequence = ?',
-    list: `SELECT * FROM instances WHERE id > ?1 AND createdAt >= ?2 AND createdAt <= ?3
+    list: `SELECT * FROM shownInstances WHERE id > ?1 AND createdAt >= ?2 AND createdAt <= ?3
       AND (?4 = '' OR substr(id, 1, length(?4)) = ?4)
       AND (?5 = '' OR instr(?5, ',' || status || ',') > 0) ORDER BY id LIMIT ?6`,
   };
@@ -134,6 +136,7 @@ export class HubStorage {
   #flushAt: NodeJS.Immediate | undefined;
   #sequence: number;
   readonly #onFlushed: () => void;
+  readonly entities: EntityStorage;
 
   /** `onFlushed` is called with each group, before those who waited for it go on. */
   constructor(file: string, onFlushed: () => void = () => {}) {
@@ -142,13 +145,15 @@ export class HubStorage {
       this.#db = new DatabaseSync(file);
       // Exclusive before WAL: no shared memory file, and a second process gets SQLITE_BUSY (S3).
       this.#db.exec('PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL;');
-      this.#db.exec('PRAGMA synchronous = NORMAL; BEGIN EXCLUSIVE;' + schema + 'COMMIT;');
+      this.#db.exec('PRAGMA synchronous = NORMAL; BEGIN EXCLUSIVE;');
+      this.#db.exec(schema + entitySchema + 'COMMIT;');
     } catch (cause) {
       throw hubFault('HUB_FILE', `cannot open the task hub ${file}: is another host using it?`, {
         cause,
       });
     }
     this.#sql = prepareAll(this.#db);
+    this.entities = new EntityStorage(this.#db);
     this.#sequence = Number(this.#sql.lastSequence.get()?.['last'] ?? 0);
   }
 
@@ -201,6 +206,11 @@ export class HubStorage {
 
   instance(id: string): InstanceItem | undefined {
     return this.#sql.instance.get(id) as unknown as InstanceItem | undefined;
+  }
+
+  /** As queries show it: entities stand among the instances, as on Azure. */
+  shownInstance(id: string): InstanceItem | undefined {
+    return this.#sql.shown.get(id) as unknown as InstanceItem | undefined;
   }
 
   putInstance(item: InstanceItem): void {
@@ -259,9 +269,11 @@ export class HubStorage {
     this.#sql.dropMessage.run(instanceId, message.rank, message.sequence);
   }
 
-  /** Empties an inbox; returns what was lost. */
+  /** Empties an inbox; returns the events that were lost and were meant for any execution. */
   dropMessages(instanceId: string): string[] {
-    return this.#sql.dropMessages.all(instanceId).map((found) => String(found['event']));
+    const dropped = this.#sql.dropMessages.all(instanceId);
+    const lost = dropped.filter(({ executionId }) => executionId === null);
+    return lost.map((found) => String(found['event']));
   }
 
   instancesWithMessages(): string[] {

@@ -1,7 +1,8 @@
 // The seam between this host and the Durable hub: functions the hub may run, the durableClient
 // input, and the hub's HTTP API at its two bases [durable.md 9, 10].
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { FunctionRunner, Hub } from '../durable/hub.ts';
+import type { FunctionRunner, Hub, HubSettings } from '../durable/hub.ts';
+import type { VersionRules } from '../durable/versions.ts';
 import type { HostFunction } from './functions.ts';
 import { headersOf, readBody } from './http-answer.ts';
 import type { HostRoute } from './http.ts';
@@ -17,6 +18,46 @@ export function durableUrls(port: number): { rpcBaseUrl: string; webhookBaseUrl:
     rpcBaseUrl: `http://127.0.0.1:${port}${rpcBase}`,
     webhookBaseUrl: `http://localhost:${port}${webhookBase.slice(0, -1)}`,
   };
+}
+
+/** What host.json says under `extensions.durableTask`; what is malformed is refused by name. */
+export function hubSettings(section: Record<string, unknown>): HubSettings {
+  const whole = (from: Record<string, unknown>, key: string): number | undefined => {
+    const value = from[key];
+    if (value === undefined) return undefined;
+    if (Number.isSafeInteger(value) && Number(value) > 0) return Number(value);
+    throw new TypeError(`host.json: extensions.durableTask ${key} is no positive whole number`);
+  };
+  const http = (section['httpSettings'] ?? {}) as Record<string, unknown>;
+  const httpSleepMs = whole(http, 'defaultAsyncRequestSleepTimeMilliseconds');
+  const entityBatchMax = whole(section, 'maxEntityOperationBatchSize');
+  return {
+    versions: versionRules(section),
+    mayStoreInputs: section['storeInputsInOrchestrationHistory'] === true,
+    mayReplaceRunning: section['overridableExistingInstanceStates'] === 'AnyState',
+    ...(httpSleepMs === undefined ? {} : { httpSleepMs }),
+    ...(entityBatchMax === undefined ? {} : { entityBatchMax }),
+  };
+}
+
+function versionRules(section: Record<string, unknown>): VersionRules {
+  return {
+    current: String(section['defaultVersion'] ?? ''),
+    match: oneOf(section, 'versionMatchStrategy', ['None', 'Strict', 'CurrentOrOlder']),
+    onMismatch: oneOf(section, 'versionFailureStrategy', ['Reject', 'Fail']),
+  };
+}
+
+/** The first is the default. */
+function oneOf<T extends string>(
+  section: Record<string, unknown>,
+  key: string,
+  known: readonly [T, ...T[]],
+): T {
+  const given = section[key] ?? known[0];
+  const found = known.find((name) => name.toLowerCase() === String(given).toLowerCase());
+  if (found) return found;
+  throw new TypeError(`host.json: extensions.durableTask.${key} is not one of ${known.join(', ')}`);
 }
 
 /** Lets the hub run orchestrations, activities and entities of the app. */

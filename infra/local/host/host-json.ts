@@ -30,6 +30,14 @@ export interface ServiceBusSettings {
   unsupported: readonly string[];
 }
 
+export interface DurableSettings {
+  hubName?: string;
+  maxActivities?: number;
+  maxOrchestrators?: number;
+  /** The section as it stands, for the hub. */
+  section: Record<string, unknown>;
+}
+
 export interface HostSettings {
   /** Milliseconds; Infinity = unbounded. */
   functionTimeoutMs: number;
@@ -37,7 +45,7 @@ export interface HostSettings {
   routePrefix: string;
   customHeaders: Record<string, string>;
   allowedFunctions: readonly string[] | undefined;
-  durable: { hubName?: string; maxActivities?: number; maxOrchestrators?: number };
+  durable: DurableSettings;
   serviceBus: ServiceBusSettings;
   /** Category to least level, as `logging.logLevel` has them. */
   logLevels: Readonly<Record<string, HostLogLevel | 'none'>>;
@@ -103,13 +111,14 @@ export function readHostSettings(appDir: string, warn: Warn): HostSettings {
   return settings;
 }
 
-function durableSettings(durable: Json, faults: string[]): HostSettings['durable'] {
+function durableSettings(durable: Json, faults: string[]): DurableSettings {
   const whole = (key: string): number | undefined =>
     readWhole(durable, { key, fallback: undefined, where: 'extensions.durableTask', faults });
   const hubName = durable['hubName'];
   const maxActivities = whole('maxConcurrentActivityFunctions');
   const maxOrchestrators = whole('maxConcurrentOrchestratorFunctions');
   return {
+    section: durable,
     ...(hubName === undefined ? {} : { hubName: resolvePercents(String(hubName)) }),
     ...(maxActivities === undefined ? {} : { maxActivities }),
     ...(maxOrchestrators === undefined ? {} : { maxOrchestrators }),

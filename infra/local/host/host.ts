@@ -17,7 +17,7 @@ import { adminRoute, type AdminOptions } from './admin.ts';
 import { createSay, hostLevel, type HostLogLevel, type Say } from './console.ts';
 import { HostFault } from './faults.ts';
 import type { RegisteredFunction } from './core-module.ts';
-import { createRunner, durableRoute, durableUrls } from './durable.ts';
+import { createRunner, durableRoute, durableUrls, hubSettings } from './durable.ts';
 import { sortFunctions, type HostFunction } from './functions.ts';
 import { readHostSettings, type HostSettings } from './host-json.ts';
 import { listenOnLoopback, type Listening } from './http-server.ts';
@@ -199,6 +199,7 @@ function openDurable(
     }),
     clock,
     log: say,
+    settings: hubSettings(settings.durable.section),
     ...(hubName === undefined ? {} : { taskHubName: hubName }),
     ...(maxActivities === undefined ? {} : { maxConcurrentActivities: maxActivities }),
     ...(maxOrchestrators === undefined ? {} : { maxConcurrentOrchestrators: maxOrchestrators }),

@@ -48,6 +48,7 @@ export function toRpcRequest(
 ): RpcHttp {
   const nullable = (from: Record<string, string>): Record<string, { value: string }> =>
     Object.fromEntries(Object.entries(from).map(([name, value]) => [name, { value }]));
+  const query = queryOf(request);
   const url = `http://${request.headers.host ?? 'localhost'}${request.url ?? '/'}`;
   // A body without Content-Length arrives empty in buffered mode [FH 1.8].
   const isSized = Number(request.headers['content-length'] ?? 0) > 0;
@@ -55,8 +56,9 @@ export function toRpcRequest(
     method: request.method ?? 'GET',
     url,
     nullableHeaders: nullable(headersOf(request)),
-    nullableQuery: nullable(queryOf(request)),
-    nullableParams: nullable(params),
+    nullableQuery: nullable(query),
+    // The real host copies query values among the parameters; the route's own win.
+    nullableParams: nullable({ ...query, ...params }),
     ...(isSized ? { body: { bytes: body } } : {}),
   };
 }

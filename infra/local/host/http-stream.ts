@@ -137,8 +137,11 @@ function limit(bytesMax: number): Transform {
 /** [FH 1.9] The library takes `Headers`, and every text beside it as a route parameter. */
 function metadataOf({ request, params }: HttpCall): Record<string, TypedData> {
   const metadata: Record<string, TypedData> = {};
-  for (const [name, value] of Object.entries(params)) metadata[name] = { string: value };
+  const query = queryOf(request);
+  for (const [name, value] of Object.entries({ ...query, ...params })) {
+    metadata[name] = { string: value }; // query values too, as buffered requests have them
+  }
   metadata['Headers'] = { json: JSON.stringify(headersOf(request)) };
-  metadata['Query'] = { json: JSON.stringify(queryOf(request)) };
+  metadata['Query'] = { json: JSON.stringify(query) };
   return metadata;
 }

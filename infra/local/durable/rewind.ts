@@ -1,0 +1,69 @@
+// Rewind: a failed instance goes on from its last success [reference/durable.md 11.4].
+//
+// Invariants:
+//   W1. What failed is taken out of the history with its schedule, so that the replay schedules it
+//       again under the same id; what succeeded stays and does not run again.
+//   W2. Failed sub-orchestrations are rewound with their parent, in the same change; one that
+//       cannot be (gone, or ended otherwise) is started again.
+import { parsePlayed } from './generation.ts';
+import { eventType, render, type HistoryEvent } from './history.ts';
+import { isoMs, postMessage } from './instances.ts';
+import type { HubStorage, InstanceItem } from './storage.ts';
+
+/** Rewinds the instance and its failed descendants; returns who has to be woken. */
+export function rewindInstance(
+  storage: HubStorage,
+  item: InstanceItem,
+  by: { reason: string; nowMs: number },
+): string[] {
+  const woken = [item.id];
+  const history = parsePlayed(storage.chunks(item.id).join(','));
+  const dropped = new Set<number>();
+  for (const event of history) {
+    if (event.EventType === eventType.taskFailed) dropped.add(event.TaskScheduledId);
+    if (event.EventType !== eventType.subOrchestrationFailed) continue;
+    const created = history.find((earlier) => isCreationOf(earlier, event.TaskScheduledId));
+    const child = created && failedChild(storage, item, created);
+    if (child) woken.push(...rewindInstance(storage, child, by));
+    else dropped.add(event.TaskScheduledId);
+  }
+  const { reason, nowMs } = by;
+  const kept = history.filter((event) => isKept(event, dropped));
+  storage.dropHistory(item.id);
+  storage.addChunk(item.id, 0, kept.map((event) => render(event, true)).join(','));
+  // What the cache holds of it is older than this.
+  storage.progress({ ...item, status: 'Running', output: null, updatedAt: nowMs });
+  const stamp = { EventId: -1, Timestamp: isoMs(nowMs) };
+  postMessage(storage, item.id, { EventType: eventType.genericEvent, ...stamp, Data: reason });
+  return woken;
+}
+
+function isKept(event: HistoryEvent, dropped: ReadonlySet<number>): boolean {
+  switch (event.EventType) {
+    case eventType.taskFailed:
+    case eventType.subOrchestrationFailed:
+    case eventType.executionCompleted:
+      return false;
+    case eventType.taskScheduled:
+    case eventType.subOrchestrationCreated:
+      return !dropped.has(event.EventId);
+    default:
+      return true;
+  }
+}
+
+function isCreationOf(event: HistoryEvent, taskId: number): boolean {
+  return event.EventType === eventType.subOrchestrationCreated && event.EventId === taskId;
+}
+
+/** The failed child that was created there, when it is still the one that this parent started. */
+function failedChild(
+  storage: HubStorage,
+  parent: InstanceItem,
+  created: HistoryEvent,
+): InstanceItem | undefined {
+  if (created.EventType !== eventType.subOrchestrationCreated) return undefined;
+  const child = storage.instance(created.InstanceId);
+  const isOurs = child?.parent?.includes(parent.executionId) ?? false;
+  return isOurs && child?.status === 'Failed' ? child : undefined;
+}
