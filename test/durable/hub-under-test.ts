@@ -33,6 +33,9 @@ export interface TestHub extends AsyncDisposable {
   pass(totalMs: number, stepMs?: number): Promise<void>;
 }
 
+/** Set by always-live.test.ts: the same scenarios, but no run is ever replayed without need. */
+export const isAlwaysLive = (): boolean => process.env['HUB_ALWAYS_LIVE'] === '1';
+
 export function openTestHub(options: Partial<HubOptions> = {}): TestHub {
   const clock = (options.clock as VirtualClock | undefined) ?? virtualClock();
   const log: string[] = [];
@@ -42,6 +45,7 @@ export function openTestHub(options: Partial<HubOptions> = {}): TestHub {
     clock,
     log: (level, message) => log.push(`${level}: ${message}`),
     ...options,
+    settings: { ...(isAlwaysLive() ? { replayedEventsMax: 0 } : {}), ...options.settings },
   });
   hub.start();
   const call: TestHub['call'] = (method, target, body) => {

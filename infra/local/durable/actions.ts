@@ -14,14 +14,19 @@ import type { EntityRequest, Ledger, LockSection, ScheduledKind } from './histor
 import { httpActivityName, pollPlace, pollRequest } from './http-call.ts';
 import type { RetryOptions, SdkAction, SdkRun, SdkTask, Tracked } from './sdk.ts';
 
+/** The part before in a retried call: attempt, timer, attempt … */
+interface MayRetry {
+  retryAfter?: number;
+}
+
 export type Decision =
-  | { kind: 'activity'; id: number; name: string; input: string | null }
-  | { kind: 'timer'; id: number; fireAt: number; isCancelled: boolean }
+  | ({ kind: 'activity'; id: number; name: string; input: string | null } & MayRetry)
+  | ({ kind: 'timer'; id: number; fireAt: number; isCancelled: boolean } & MayRetry)
   | ChildDecision
   /** `target` is '' for the release of a lock that was never asked for. */
   | { kind: 'message'; id: number; target: string; name: string; request: EntityRequest };
 
-export interface ChildDecision {
+export interface ChildDecision extends MayRetry {
   kind: 'child';
   id: number;
   name: string;
@@ -59,6 +64,12 @@ function actionOf(tracked: Tracked): SdkAction | DelayAction {
   // children: attempt 1, timer, attempt 2, timer, …
   if (place.index % 2 === 0) return inner;
   return { actionType: 5, delayAfterAttempt: (place.index + 1) / 2 };
+}
+
+function retriedAfter(tracked: Tracked): MayRetry {
+  const place = 'task' in tracked ? retryPlace(tracked.task) : undefined;
+  const before = place?.retried.children?.[place.index - 1]?.id;
+  return typeof before === 'number' ? { retryAfter: before } : {};
 }
 
 /** Delay before the next attempt; the SDK waits for a timer after the last failure too: zero. */
@@ -207,7 +218,7 @@ export function newDecisions(
       run.heldBack.push(id);
       continue;
     }
-    const decision = decide(tracked, id, asking);
+    const decision = { ...decide(tracked, id, asking), ...retriedAfter(tracked) };
     decisions.push(decision);
     if (decision.kind !== 'message' || !decision.request.lockset) continue;
     const entityIds = decision.request.lockset.map(entityIdOf);

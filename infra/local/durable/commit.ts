@@ -146,7 +146,9 @@ function scheduledEvent(
   decision: Decision,
 ): HistoryEvent {
   const { executionId } = generation.item;
-  const stamp = { EventId: decision.id, Timestamp: isoMs(nowMs) };
+  const retryAfter = 'retryAfter' in decision ? decision.retryAfter : undefined;
+  const retried = retryAfter === undefined ? {} : { RetryAfter: retryAfter };
+  const stamp = { EventId: decision.id, Timestamp: isoMs(nowMs), ...retried };
   switch (decision.kind) {
     case 'activity': {
       const { name: Name, input } = decision;

@@ -113,20 +113,24 @@ export interface Rewound extends Stamped {
 export type InboundEvent =
   ExecutionStarted | TaskCompleted | TaskFailed | TimerFired | EventRaised | ControlEvent | Rewound;
 
-export interface TaskScheduled extends Stamped {
+/** Parts of one retried call point back to the part before; ours, not the protocol's. */
+interface Retried {
+  RetryAfter?: number;
+}
+export interface TaskScheduled extends Stamped, Retried {
   EventType: Types['taskScheduled'];
   Name: string;
   Version: string;
   Input: string | null;
 }
-export interface SubOrchestrationCreated extends Stamped {
+export interface SubOrchestrationCreated extends Stamped, Retried {
   EventType: Types['subOrchestrationCreated'];
   Name: string;
   InstanceId: string;
   Version: string;
   Input: string | null;
 }
-export interface TimerCreated extends Stamped {
+export interface TimerCreated extends Stamped, Retried {
   EventType: Types['timerCreated'];
   FireAt: string;
 }
