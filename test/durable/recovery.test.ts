@@ -1,25 +1,14 @@
-import { fork, type ChildProcess } from 'node:child_process';
-import { once } from 'node:events';
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import type { OrchestrationContext, Task } from 'durable-functions';
 import { openHub } from '../../infra/local/durable/hub.ts';
-import { openTestHub, type Status } from './hub-under-test.ts';
+import { openTestHub } from './hub-under-test.ts';
+import { randomFrom } from './random.ts';
 import { df, runner } from './runner.ts';
 
 type Orchestrator = Generator<Task, unknown, never>;
-
-function randomFrom(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
 
 const runs = new Map<string, number>();
 df.app.activity('count', {
@@ -139,84 +128,5 @@ test('a closed hub goes on where it was, timers included', async () => {
 
   expect((await second.status('s')).output).toEqual(expected('s'));
   expect([...runs.values()]).toEqual(Array.from({ length: 9 }, () => 1));
-  rmSync(folder, { recursive: true });
-});
-
-interface Life {
-  child: ChildProcess;
-  died: Promise<unknown>;
-}
-
-/** One life of the child; it is killed after so many printed steps, or when nothing is left to do:
- *  an earlier life may have got so far that every instance waits for its event. */
-function live(folder: string, instances: number, stepsUntilKill: number): Life {
-  const args = [join(folder, 'hub.sqlite'), join(folder, 'notes'), String(instances)];
-  const script = join(import.meta.dirname, 'crash-child.ts');
-  const child = fork(script, args, { stdio: ['ignore', 'pipe', 'inherit', 'ipc'], execArgv: [] });
-  let steps = 0;
-  const isMeantToDie = Number.isFinite(stepsUntilKill);
-  const silence = setTimeout(() => isMeantToDie && child.kill('SIGKILL'), 3_000);
-  child.once('exit', () => clearTimeout(silence));
-  child.stdout?.on('data', (piece: Buffer) => {
-    silence.refresh();
-    steps += piece.toString('utf8').split('\n').length - 1;
-    if (steps >= stepsUntilKill) child.kill('SIGKILL');
-  });
-  return { child, died: once(child, 'exit') };
-}
-
-function messageOf<T>(child: ChildProcess, accepts: (message: T) => boolean): Promise<T> {
-  return new Promise((resolve) => {
-    child.on('message', function listen(message) {
-      if (!accepts(message as T)) return;
-      child.off('message', listen);
-      resolve(message as T);
-    });
-  });
-}
-
-test('kill -9 at seeded moments loses and doubles nothing', { timeout: 60_000 }, async () => {
-  const seed = Number(process.env['SEED'] ?? 7);
-  const random = randomFrom(seed);
-  const folder = mkdtempSync(join(tmpdir(), 'convoy-hub-'));
-  const instances = 12;
-  for (let life = 0; life < 5; life++) {
-    const { died } = live(folder, instances, 20 + Math.floor(random() * 50));
-    // The events keep the instances from ending in these lives.
-    await died;
-  }
-  const { child, died } = live(folder, instances, Number.POSITIVE_INFINITY);
-  await messageOf<{ ready?: boolean }>(child, ({ ready }) => ready === true);
-  for (let k = 0; k < instances; k++) {
-    const raised = messageOf<{ raised?: string }>(child, (message) => message.raised === `w${k}`);
-    child.send(`w${k}`);
-    expect(await raised, `seed ${seed}`).toEqual({ raised: `w${k}`, status: 202 });
-  }
-  const isOver = (all: Status[]) => all.every(({ runtimeStatus }) => runtimeStatus === 'Completed');
-  let all: Status[] = [];
-  do {
-    const answer = messageOf<Status[]>(child, Array.isArray);
-    child.send('status');
-    all = await answer;
-  } while (!isOver(all));
-  child.kill('SIGKILL');
-  await died;
-
-  const notes = readFileSync(join(folder, 'notes'), 'utf8').split('\n');
-  const work = all.filter(({ name }) => name === 'work');
-  expect(work, `seed ${seed}`).toHaveLength(instances);
-  for (const { instanceId, output } of work) {
-    const parts = ['first', 'a', 'b', 'child'];
-    const wanted = [0, 1, 2].flatMap((generation) => [
-      ...parts.map((part) => `${instanceId}/${generation}/${part}`),
-      ...(generation === 0 ? ['go'] : []),
-    ]);
-    expect(output, `seed ${seed}`).toEqual(wanted);
-    expect(notes.filter((line) => line === `ended ${instanceId}`)).toHaveLength(1);
-    for (const name of wanted.filter((text) => text !== 'go')) {
-      expect(notes, `seed ${seed}`).toContain(`ran ${name}`);
-    }
-  }
-  expect(existsSync(join(folder, 'hub.sqlite'))).toBe(true);
   rmSync(folder, { recursive: true });
 });
