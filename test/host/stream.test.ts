@@ -52,7 +52,7 @@ describe('HTTP streaming', () => {
     // without the path that buffered mode adds
     expect(answer.headers.getSetCookie()).toEqual(['a=b']);
     expect(await answer.json()).toEqual({
-      params: { id: '7', part: 'x' },
+      params: { id: '7', part: 'x', q: '1,2' },
       query: [
         ['q', '1'],
         ['q', '2'],
