@@ -4,7 +4,7 @@ import { createHmac } from 'node:crypto';
 import { ServiceBusClient, parseServiceBusConnectionString } from '@azure/service-bus';
 import Long from 'long';
 import { expect } from 'vitest';
-import { numbered, take } from './service-bus.contract.ts';
+import { codeOf, noRenewal, numbered, take } from './service-bus.contract.ts';
 import type { Claim } from './service-bus.contract.ts';
 
 /** The connection string with a signature for one queue in place of the key. */
@@ -70,6 +70,23 @@ export function clientClaims(claim: Claim): void {
     expect(letter?.deliveryCount).toBe(3);
   });
 
+  claim('a deferred message carries its lock where the Python client looks', async (world) => {
+    const { client, queue } = world;
+    await client.createSender(queue).sendMessages(numbered('A', 1));
+    const receiver = await client.acceptSession(queue, 'A');
+    const [message] = await take(receiver, 1);
+    if (!message?.sequenceNumber) throw new Error('nothing received');
+    await receiver.deferMessage(message);
+
+    const [deferred] = await receiver.receiveDeferredMessages(message.sequenceNumber);
+
+    // The client's conversion of dates makes a plain object of the bytes.
+    const token: unknown = deferred?._rawAmqpMessage.deliveryAnnotations?.['x-opt-lock-token'];
+    expect(Buffer.from(Object.values(Object(token))).toString('hex')).toBe(
+      deferred?.lockToken?.replaceAll('-', ''),
+    );
+  });
+
   claim('deferrals alone never reach the maximum', async ({ client, queue }) => {
     await client.createSender(queue).sendMessages(numbered('A', 1));
     const receiver = await client.acceptSession(queue, 'A');
@@ -80,6 +97,29 @@ export function clientClaims(claim: Claim): void {
     }
 
     expect(message?.deliveryCount).toBe(12);
+  });
+
+  claim('a dead-letter queue counts no deliveries', async ({ client, queue, target }) => {
+    await client.createSender(queue).sendMessages(numbered('A', 1));
+    const receiver = await client.acceptSession(queue, 'A');
+    const [message] = await take(receiver, 1);
+    if (!message) throw new Error('nothing received');
+    await receiver.deadLetterMessage(message);
+    const letters = client.createReceiver(queue, { ...noRenewal, subQueueType: 'deadLetter' });
+    const counts: unknown[] = [];
+
+    const [first] = await letters.receiveMessages(1);
+    counts.push(first?.deliveryCount);
+    if (first) await letters.abandonMessage(first);
+    const [second] = await letters.receiveMessages(1);
+    counts.push(second?.deliveryCount);
+    const refused = second && (await codeOf(letters.deadLetterMessage(second)));
+    await target.pass(target.lockSeconds * 1100);
+    const [third] = await letters.receiveMessages(1);
+    counts.push(third?.deliveryCount);
+
+    expect(counts).toEqual([0, 0, 0]);
+    expect(refused).toBe('GeneralError');
   });
 
   claim('the header comes back as sent, count and time-to-live apart', async (world) => {

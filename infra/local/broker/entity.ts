@@ -10,7 +10,7 @@
 //   E2. A message becomes visible only by `publish`, which the caller makes after its commit; so
 //       what a receiver sees survives a crash.
 //   E3. A lock token settles at most once; afterwards it is refused and changes nothing [SB I5].
-//   E4. Abandon, deferral and lock expiry count a delivery, a session's release does not [SB 10.2].
+//   E4. Abandon, deferral, lock expiry count outside dead-letter queues; release never [SB 10.2].
 //   E5. The delivery that makes the count reach the maximum dead-letters the message, once.
 //   E6. Deferred messages do not expire; locked ones expire when they return [SB 12.3].
 import assert from 'node:assert';
@@ -229,7 +229,7 @@ export class Entity {
   defer(locked: Locked, properties: readonly Property[] = []): void {
     this.unlock(locked);
     const { entry } = locked;
-    entry.deliveryCount++;
+    if (this.deadLetters) entry.deliveryCount++; // [E4]
     entry.deferred = true;
     this.putAside(entry);
     this.port.record({ kind: 'update', queue: this.path, entry, properties });
@@ -250,7 +250,7 @@ export class Entity {
 
   private countDelivery(locked: Locked, now: number, properties: readonly Property[] = []): void {
     const { entry } = locked;
-    entry.deliveryCount++;
+    if (this.deadLetters) entry.deliveryCount++; // [E4]
     const limit = this.properties.maxDeliveryCount;
     if (this.deadLetters && entry.deliveryCount >= limit) {
       const text = `Message could not be consumed after ${limit} delivery attempts.`;

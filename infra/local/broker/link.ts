@@ -78,7 +78,7 @@ function tokenTag(token: number): Buffer {
 export function encodeEntry(
   entry: Entry,
   content: Content,
-  facts: { lockedUntil?: number } = {},
+  facts: { lockedUntil?: number; lockToken?: Buffer } = {},
 ): Buffer {
   const state = entry.deferred ? 1 : entry.scheduledAt === null ? 0 : 2;
   return encodeMessage({ ...entry, ...facts, state }, content);

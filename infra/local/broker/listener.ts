@@ -64,7 +64,7 @@ class Connections {
   }
 
   private isAuthorized(connection: RheaConnection): boolean {
-    const bySasl = connection.sasl_transport?.mechanism?.isAuthorized === true;
+    const bySasl = connection.sasl_transport?.selected?.mechanism?.isAuthorized === true;
     return bySasl || this.authorized.has(connection);
   }
 

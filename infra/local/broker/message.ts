@@ -44,6 +44,8 @@ export interface DeliveryFacts {
   ttlMs: number | null;
   source: string | null;
   lockedUntil?: number;
+  /** The lock of a message handed out by its number, as a uuid: the Python client looks here. */
+  lockToken?: Buffer;
   /** 0 active, 1 deferred, 2 scheduled; written when not active [SB 7.2]. */
   state?: number;
 }
@@ -61,6 +63,7 @@ const key = {
   lockedUntil: wire.encodeSymbol('x-opt-locked-until'),
   state: wire.encodeSymbol('x-opt-message-state'),
   source: wire.encodeSymbol('x-opt-deadletter-source'),
+  lockToken: wire.encodeSymbol('x-opt-lock-token'),
 };
 
 /** [M3] */
@@ -186,8 +189,11 @@ export function encodeMessage(facts: DeliveryFacts, content: Content): Buffer {
     if (!facts.state || !name.equals(key.state)) items.push(name, value);
   }
   if (facts.state) items.push(key.state, wire.encodeInt(facts.state));
+  const { lockToken } = facts;
+  const token = lockToken ? [key.lockToken, wire.encodeUuid(lockToken)] : [];
   return Buffer.concat([
     encodeHeader(facts, header),
+    lockToken ? wire.encodeSection(0x71, wire.encodeMap(token)) : Buffer.alloc(0),
     wire.encodeSection(0x72, wire.encodeMap(items)),
     content.bare,
   ]);

@@ -367,9 +367,9 @@ export class Namespace {
   }
 }
 
-/** The path of an address, without a leading slash and decoded. */
+/** The path of an address: the Python client sends whole ones, `amqps://host/queue`. */
 function pathOf(address: unknown): string {
-  const text = typeof address === 'string' ? address : '';
+  const text = (typeof address === 'string' ? address : '').replace(/^[a-z]+:\/\/[^/]*/i, '');
   try {
     return decodeURIComponent(text).replace(/^\/+/, '');
   } catch {

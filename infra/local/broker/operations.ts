@@ -112,7 +112,8 @@ const receiveBySequenceNumber: Operation = (request, context) => {
       return encodeHandedOut(encodeEntry(entry, content), 0);
     }
     const locked = entity.lock(lane, entry, now);
-    const facts = { lockedUntil: entity.lockedUntil(locked) };
+    const lockToken = tokenUuid(locked.token);
+    const facts = { lockedUntil: entity.lockedUntil(locked), lockToken };
     return encodeHandedOut(encodeEntry(entry, content, facts), locked.token);
   });
   return done(wire.encodeString('messages'), wire.encodeList(messages));

@@ -103,7 +103,8 @@ export interface RheaConnection {
   on_end(frame: ChannelFrame): void;
   registered: boolean;
   state: { need_open(): boolean; need_close(): boolean; has_settled(): boolean };
-  sasl_transport?: { mechanism?: { isAuthorized?: boolean } };
+  /** rhea's choice between SASL and none; `selected` is the SASL server where the peer has one. */
+  sasl_transport?: { selected?: { mechanism?: { isAuthorized?: boolean } } };
   is_open(): boolean;
   close(error?: AmqpError): void;
   each_link(action: (link: RheaLink) => void): void;

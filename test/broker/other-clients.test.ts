@@ -1,0 +1,67 @@
+// What clients other than the JavaScript one say on the wire, replayed with a generic AMQP client:
+// the Python client (addresses), the .NET one (its SASL mechanism), Qpid and the like (PLAIN).
+import { once } from 'node:events';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { parseNamespaceConfig, startBroker } from '../../infra/local/broker/broker.ts';
+import type { Broker } from '../../infra/local/broker/broker.ts';
+import { connect, outcomeOf } from './rhea-client.ts';
+
+let broker: Broker;
+
+beforeEach(async () => {
+  const Queues = [
+    { Name: 'plain', Properties: {} },
+    { Name: 'sessions', Properties: { RequiresSession: true } },
+    { Name: 'folder/plain', Properties: {} },
+  ];
+  const Namespaces = [{ Name: 'n', Queues, Topics: [] }];
+  const config = parseNamespaceConfig({ UserConfig: { Namespaces } });
+  broker = await startBroker({ config, file: ':memory:', port: 0 });
+});
+
+afterEach(() => broker.close());
+
+describe('addresses', () => {
+  const forms = ['plain', '/plain', 'PLAIN', 'amqps://localhost/plain', 'sb://host:5671/plain'];
+
+  for (const address of [...forms, 'folder/plain', '/folder%2Fplain']) {
+    test(`'${address}' is found, to send and to receive`, async () => {
+      const connection = await connect(broker.port);
+      const sender = connection.open_sender({ target: { address } });
+      const sending = await outcomeOf(sender);
+      const receiver = connection.open_receiver({ source: { address }, credit_window: 0 });
+      const receiving = await outcomeOf(receiver);
+      connection.close();
+
+      expect([sending, receiving]).toEqual(['open', 'open']);
+    });
+  }
+});
+
+describe('who may', () => {
+  test('PLAIN with the key needs no token, with another key nothing opens', async () => {
+    const good = await connect(broker.port);
+    const opened = await outcomeOf(good.open_sender({ target: { address: 'plain' } }));
+    good.close();
+
+    const refused = connect(broker.port, { password: 'wrong' });
+
+    expect(opened).toBe('open');
+    await expect(refused).rejects.toThrow();
+  });
+
+  for (const [name, options] of Object.entries({
+    ANONYMOUS: { password: undefined },
+    'no SASL at all': { username: undefined, password: undefined },
+  })) {
+    test(`${name} connects, but opens no link before a token`, async () => {
+      const connection = await connect(broker.port, options);
+      const sending = await outcomeOf(connection.open_sender({ target: { address: 'plain' } }));
+      const tokens = await outcomeOf(connection.open_sender({ target: { address: '$cbs' } }));
+      connection.close();
+      await once(connection, 'connection_close');
+
+      expect([sending, tokens]).toEqual(['amqp:unauthorized-access', 'open']);
+    });
+  }
+});
