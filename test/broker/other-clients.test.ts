@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { parseNamespaceConfig, startBroker } from '../../infra/local/broker/broker.ts';
 import type { Broker } from '../../infra/local/broker/broker.ts';
-import { connect, outcomeOf } from './rhea-client.ts';
+import { connect, freeName, nextMessage, outcomeOf } from './rhea-client.ts';
 
 let broker: Broker;
 
@@ -64,4 +64,36 @@ describe('who may', () => {
       expect([sending, tokens]).toEqual(['amqp:unauthorized-access', 'open']);
     });
   }
+});
+
+describe('names of links', () => {
+  test('P9: sender and receiver of one AMQP session may share a name, as with Qpid', async () => {
+    const connection = await connect(broker.port);
+    const sender = connection.open_sender({ name: 'x', target: { address: 'plain' } });
+    const first = await outcomeOf(sender);
+    freeName(sender);
+    const receiver = connection.open_receiver({ name: 'x', source: { address: 'plain' } });
+    const second = await outcomeOf(receiver);
+
+    sender.send({ body: 'through' });
+    const { message } = await nextMessage(receiver);
+    connection.close();
+
+    expect([first, second, message.body]).toEqual(['open', 'open', 'through']);
+  });
+
+  test('P9: a name is free again as soon as its link was detached', async () => {
+    const connection = await connect(broker.port);
+    const outcomes: string[] = [];
+    for (let round = 0; round < 5; round++) {
+      const sender = connection.open_sender({ name: 'x', target: { address: 'plain' } });
+      outcomes.push(await outcomeOf(sender));
+      // The detach and the next attach leave in one write.
+      sender.close();
+      freeName(sender);
+    }
+    connection.close();
+
+    expect(outcomes).toEqual(['open', 'open', 'open', 'open', 'open']);
+  });
 });

@@ -4,7 +4,8 @@ import type { EventEmitter } from 'node:events';
 import { createRequire } from 'node:module';
 
 export interface ClientLink extends EventEmitter {
-  session: { local: { channel: number } };
+  name: string;
+  session: ClientSession;
   connection: ClientConnection;
   error?: { condition: string; description: string };
   source?: { filter?: Record<string, unknown> };
@@ -16,6 +17,7 @@ export interface ClientLink extends EventEmitter {
 }
 export interface ClientSession extends EventEmitter {
   local: { channel: number };
+  links: Record<string, ClientLink>;
   begin(): void;
   close(): void;
   open_receiver(options: object): ClientLink;
@@ -89,4 +91,11 @@ export async function outcomeOf(link: ClientLink): Promise<string> {
 export async function nextMessage(link: ClientLink): Promise<Received> {
   const [event] = await once(link, 'message');
   return event as Received;
+}
+
+/** Makes the client forget the name of a link, so that it can give it to another one. */
+export function freeName(link: ClientLink): void {
+  const { links } = link.session;
+  delete links[link.name];
+  links[`${link.name} before`] = link;
 }

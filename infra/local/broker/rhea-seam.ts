@@ -15,6 +15,9 @@
 //   P8. A detach or end for an AMQP session that has ended is dropped, as the service's own library
 //       does (Microsoft.Azure.Amqp, AmqpConnection: "the session close may have timed out"). Busy
 //       clients send them; rhea would end the connection, and everybody's work on it.
+//   P9. A name belongs to a link and its direction [AMQP 2.6.1]: a peer may give its sender and its
+//       receiver the same one (Qpid does), and give it again before we are through with the old
+//       link. rhea knows names only, and would end the connection.
 import { createRequire } from 'node:module';
 import type { Server, Socket } from 'node:net';
 import type { AmqpError } from './conditions.ts';
@@ -51,7 +54,7 @@ export interface RheaLink {
   rcv_settle_mode?: number;
   properties?: Record<string, unknown> | null;
   state: { local_open: boolean; open_requests: number };
-  local: { attach: Record<string, unknown> };
+  local: { handle: number; attach: Record<string, unknown> };
   is_open(): boolean;
   is_sender(): boolean;
   is_receiver(): boolean;
@@ -74,7 +77,9 @@ type FrameHandler = (frame: { performative: Record<string, unknown> }) => void;
 export interface RheaSession {
   connection: RheaConnection;
   links: Record<string, RheaLink>;
-  local: { channel: number };
+  local: { channel: number; handles: Record<number, RheaLink> };
+  remote: { handles: Record<number, RheaLink> };
+  remove_link(link: RheaLink): void;
   outgoing: {
     next_delivery_id: number;
     next_pending_delivery: number;
@@ -216,9 +221,10 @@ function nudge(connection: RheaConnection, socket: Socket): void {
   });
 }
 
-/** [P1, P3, P4] */
+/** [P1, P3, P4, P9] */
 export function repairSession(session: RheaSession): void {
   touch(session);
+  repairNames(session);
   const onTransfer = session.on_transfer;
   session.on_transfer = function (frame) {
     if (!frame.performative['message_format']) frame.performative['message_format'] = rawFormat;
@@ -238,6 +244,30 @@ export function repairSession(session: RheaSession): void {
   session._process = function () {
     writeDispositions(session);
     process_.call(this);
+  };
+}
+
+/** [P9] Links are kept under numbers, so that no attach finds one by its name. */
+function repairNames(session: RheaSession): void {
+  const places = new WeakMap<RheaLink, { key: string; handle: number }>();
+  let attached = 0;
+  const onAttach = session.on_attach;
+  session.on_attach = function (frame) {
+    onAttach.call(this, frame);
+    const name = String(frame.performative['name']);
+    const link = this.links[name];
+    if (!link) return;
+    const place = { key: `${name}\0${++attached}`, handle: Number(frame.performative['handle']) };
+    delete this.links[name];
+    this.links[place.key] = link;
+    places.set(link, place);
+  };
+  session.remove_link = function (link) {
+    const { key, handle } = places.get(link) ?? { key: link.name, handle: Number.NaN };
+    delete this.links[key];
+    delete this.local.handles[link.local.handle];
+    // The peer may have given the handle to another link by now.
+    if (this.remote.handles[handle] === link) delete this.remote.handles[handle];
   };
 }
 
