@@ -2,6 +2,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { Deadlines } from '../../infra/local/broker/deadlines.ts';
+import { Lane } from '../../infra/local/broker/lane.ts';
 import { encodeMessage, parseMessage, withProperties } from '../../infra/local/broker/message.ts';
 import * as wire from '../../infra/local/broker/wire.ts';
 
@@ -124,12 +125,13 @@ describe('a message', () => {
 test('deadlines come in order and dead ones never', () => {
   fc.assert(
     fc.property(fc.array(fc.tuple(fc.nat(1_000), fc.boolean())), (entries) => {
-      const deadlines = new Deadlines<{ at: number; lives: boolean }>((item) => item.lives);
-      for (const [at, lives] of entries) deadlines.add(at, { at, lives });
+      const lane = new Lane(null);
+      const deadlines = new Deadlines((_lane, index) => entries[index]?.[1] === true);
+      for (const [index, [at]] of entries.entries()) deadlines.add(at, { lane, sequence: index });
 
       const seen: number[] = [];
       for (let due = deadlines.takeDue(1_000); due; due = deadlines.takeDue(1_000)) {
-        seen.push(due.at);
+        seen.push(entries[due.sequence]?.[0] ?? -1);
       }
 
       const expected = entries.filter(([, lives]) => lives).map(([at]) => at);

@@ -196,13 +196,12 @@ function checkName(name: string, lengthMax: number): void {
   }
 }
 
-function countsOf({ store }: Namespace, item: Item): Counts {
+function countsOf(item: Item): Counts {
   const { entity: queue } = item;
   const dead = queue.deadLetters;
-  const sizeOf = (path: string | undefined): number =>
-    path === undefined || item.kind === 'subscription' ? 0 : store.sizeOf(path);
+  const bytes = queue.counts.bytes + (dead?.counts.bytes ?? 0);
   return {
-    sizeInBytes: sizeOf(queue.path) + sizeOf(dead?.path),
+    sizeInBytes: item.kind === 'subscription' ? 0 : bytes,
     active: queue.counts.active,
     deadLetter: dead?.counts.active ?? 0,
     scheduled: queue.counts.scheduled,
@@ -210,8 +209,7 @@ function countsOf({ store }: Namespace, item: Item): Counts {
   };
 }
 
-const describe = (namespace: Namespace, item: Item): AtomEntry =>
-  entryOf(item, countsOf(namespace, item));
+const describe = (namespace: Namespace, item: Item): AtomEntry => entryOf(item, countsOf(item));
 
 /** One page, and where the next one begins. */
 function page<T>(

@@ -1,55 +1,76 @@
-// PURE. Things that fall due at an instant, earliest first. Entries that no longer matter stay in
-// the heap until they surface or until they are the majority; `isLive` tells them apart.
+// PURE. Messages that fall due at an instant, earliest first. What no longer matters stays in the
+// heap until it surfaces or until it is the majority; `isLive` tells it apart.
+import type { Lane } from './lane.ts';
 
-/** A binary heap of deadlines with lazy deletion. */
-export class Deadlines<T> {
-  private heap: { at: number; item: T }[] = [];
-  private readonly isLive: (item: T, at: number) => boolean;
+/** A message by the lane it waits in and its number. */
+export interface Due {
+  lane: Lane;
+  sequence: number;
+}
+
+/** A binary heap with lazy deletion, in three plain arrays: 24 bytes per message. */
+export class Deadlines {
+  private instants: number[] = [];
+  private sequences: number[] = [];
+  private lanes: Lane[] = [];
+  private readonly isLive: (lane: Lane, sequence: number) => boolean;
   private compactAt = 1024;
 
-  constructor(isLive: (item: T, at: number) => boolean) {
+  constructor(isLive: (lane: Lane, sequence: number) => boolean) {
     this.isLive = isLive;
   }
 
-  add(at: number, item: T): void {
-    this.heap.push({ at, item });
-    this.siftUp(this.heap.length - 1);
-    if (this.heap.length > this.compactAt) this.compact();
+  add(at: number, { lane, sequence }: Due): void {
+    this.instants.push(at);
+    this.sequences.push(sequence);
+    this.lanes.push(lane);
+    this.siftUp(this.instants.length - 1);
+    if (this.instants.length > this.compactAt) this.compact();
   }
 
   /** The earliest live deadline. */
   earliest(): number | undefined {
     this.dropDead();
-    return this.heap[0]?.at;
+    return this.instants[0];
   }
 
-  /** Removes and returns one live item that is due, or undefined. */
-  takeDue(now: number): T | undefined {
+  /** Removes and returns one live message that is due, or undefined. */
+  takeDue(now: number): Due | undefined {
     this.dropDead();
-    const first = this.heap[0];
-    if (!first || first.at > now) return undefined;
+    const [at] = this.instants;
+    const [lane] = this.lanes;
+    const [sequence] = this.sequences;
+    if (at === undefined || lane === undefined || sequence === undefined) return undefined;
+    if (at > now) return undefined;
     this.removeFirst();
-    return first.item;
+    return { lane, sequence };
   }
 
   private dropDead(): void {
-    for (let first = this.heap[0]; first; first = this.heap[0]) {
-      if (this.isLive(first.item, first.at)) return;
-      this.removeFirst();
-    }
+    while (this.instants.length > 0 && !this.isLiveAt(0)) this.removeFirst();
+  }
+
+  private isLiveAt(index: number): boolean {
+    const lane = this.lanes[index];
+    return lane !== undefined && this.isLive(lane, this.sequences[index] ?? 0);
   }
 
   /** Keeps memory proportional to what is live: a settled message must not stay until its TTL. */
   private compact(): void {
-    const live = this.heap.filter((entry) => this.isLive(entry.item, entry.at));
-    this.heap = live.sort((a, b) => a.at - b.at);
+    const live = [...this.instants.keys()]
+      .filter((index) => this.isLiveAt(index))
+      .sort((a, b) => this.at(a) - this.at(b));
+    this.instants = live.map((index) => this.at(index));
+    this.sequences = live.map((index) => this.sequences[index] ?? 0);
+    this.lanes = live.flatMap((index) => this.lanes[index] ?? []);
     this.compactAt = Math.max(1024, live.length * 2);
   }
 
   private removeFirst(): void {
-    const last = this.heap.pop();
-    if (last === undefined || this.heap.length === 0) return;
-    this.heap[0] = last;
+    this.swap(0, this.instants.length - 1);
+    this.instants.pop();
+    this.sequences.pop();
+    this.lanes.pop();
     this.siftDown(0);
   }
 
@@ -77,11 +98,17 @@ export class Deadlines<T> {
   }
 
   private at(index: number): number {
-    return this.heap[index]?.at ?? Infinity;
+    return this.instants[index] ?? Infinity;
   }
 
   private swap(a: number, b: number): void {
-    const [first, second] = [this.heap[a], this.heap[b]];
-    if (first && second) [this.heap[a], this.heap[b]] = [second, first];
+    exchange(this.instants, a, b);
+    exchange(this.sequences, a, b);
+    exchange(this.lanes, a, b);
   }
+}
+
+function exchange<T>(items: T[], a: number, b: number): void {
+  const [first, second] = [items[a], items[b]];
+  if (first !== undefined && second !== undefined) [items[a], items[b]] = [second, first];
 }

@@ -1,39 +1,36 @@
-// PURE. Message ids seen within the window of a queue with duplicate detection.
+// PURE. The window within which a message id counts as seen already [SB 12.5]. The ids themselves
+// lie in the store: a busy queue sees millions within its window.
+import type { EntityPort } from './entity-port.ts';
+
+export interface DuplicateOptions {
+  windowMs: number;
+  /** What precedes the ids of the queue's messages in the store. */
+  firstId: number;
+  port: Pick<EntityPort, 'record' | 'seenUntil'>;
+}
 
 export class DuplicateWindow {
-  private readonly seen = new Map<string, number>();
   windowMs: number;
+  private readonly firstId: number;
+  private readonly port: DuplicateOptions['port'];
   private forgetAt = 0;
 
-  constructor(windowMs: number) {
-    this.windowMs = windowMs;
+  constructor(options: DuplicateOptions) {
+    this.windowMs = options.windowMs;
+    this.firstId = options.firstId;
+    this.port = options.port;
   }
 
   has(messageId: string, now: number): boolean {
-    return (this.seen.get(messageId) ?? 0) > now;
+    return (this.port.seenUntil(messageId) ?? 0) > now;
   }
 
-  /** Returns when the id is forgotten again. */
-  add(messageId: string, now: number): number {
-    const expiresAt = now + this.windowMs;
-    // Delete first: the map stays in order of expiry, which `forget` relies on.
-    this.seen.delete(messageId);
-    this.seen.set(messageId, expiresAt);
-    return expiresAt;
-  }
-
-  restore(messageId: string, expiresAt: number): void {
-    this.seen.set(messageId, expiresAt);
-  }
-
-  /** Drops what is over, at most ten times per window: a Map is slow at its front, not in bulk. */
-  forget(now: number): boolean {
-    if (now < this.forgetAt) return false;
+  /** By message id alone; the window runs from the first sight. What is over is forgotten ten times
+   *  per window. */
+  remember({ id, messageId }: { id: number; messageId: string }, now: number): void {
+    this.port.record({ kind: 'seen', id, messageId, expiresAt: now + this.windowMs });
+    if (now < this.forgetAt) return;
     this.forgetAt = now + this.windowMs / 10;
-    for (const [messageId, expiresAt] of this.seen) {
-      if (expiresAt > now) break;
-      this.seen.delete(messageId);
-    }
-    return true;
+    this.port.record({ kind: 'forget', firstId: this.firstId, until: now });
   }
 }

@@ -1,7 +1,6 @@
 // PURE. One queue (or dead-letter sub-queue): every decision about its messages.
 //
-// Owns:    sequence numbers, order, locks, settlement, delivery counts, expiry, schedule,
-// duplicates.
+// Owns:    numbers, order, locks, settlement, delivery counts, expiry, schedule, duplicates.
 // Leaves:  sessions' locks to session.ts, bytes and durability to the store (each change is handed
 //          to `port.record`), links and credit to link.ts, time to the caller.
 //
@@ -13,45 +12,52 @@
 //   E4. Abandon, deferral, lock expiry count outside dead-letter queues; release never [SB 10.2].
 //   E5. The delivery that makes the count reach the maximum dead-letters the message, once.
 //   E6. Deferred messages do not expire; locked ones expire when they return [SB 12.3].
+//   E7. What waits is loaded when its turn comes, and no more in one turn than takes some 10 ms.
 import assert from 'node:assert';
 import { refusals } from './conditions.ts';
 import type { QueueProperties } from './config.ts';
-import { Deadlines } from './deadlines.ts';
 import { DuplicateWindow } from './duplicates.ts';
-import type { EntityOptions, EntityPort, Prepared } from './entity-port.ts';
+import type { EntityOptions, EntityPort, Prepared, Stored } from './entity-port.ts';
+import { checkMessage, newEntry } from './incoming.ts';
 import { Lane } from './lane.ts';
 import type { Entry, Holder, Locked } from './lane.ts';
 import { deadLetterProperties, markScheduled } from './message.ts';
 import type { ParsedMessage, Property } from './message.ts';
 import { Schedule } from './schedule.ts';
+import { SequenceList } from './sequence-list.ts';
 import { Sessions } from './session.ts';
+
+/** [E7] */
+const turnLoadsMax = 512;
 
 export class Entity {
   readonly path: string;
+  /** What precedes the ids of its messages in the store. */
+  readonly firstId: number;
   properties!: QueueProperties;
   readonly deadLetters: Entity | undefined;
   readonly sessions: Sessions;
   /** The one lane of a queue without sessions. */
   readonly line = new Lane(null);
   readonly locks = new Map<number, Locked>();
-  readonly counts = { active: 0, scheduled: 0 };
+  readonly counts = { active: 0, scheduled: 0, bytes: 0 };
   lastSequence = 0;
   private readonly port: EntityPort;
+
   private lockMs = 0;
   private nextToken = 1;
   private duplicates: DuplicateWindow | undefined;
-  readonly schedule = new Schedule();
-  private readonly expiry: Deadlines<Entry>;
+  private readonly schedule = new Schedule();
 
   constructor(options: EntityOptions) {
     this.path = options.path;
+    this.firstId = options.firstId;
     this.port = options.port;
     this.deadLetters = options.deadLetters;
     this.sessions = new Sessions(0, {
       hasMessage: (lane, now) => this.head(lane, now) !== undefined,
       due: (at) => this.port.due(at),
     });
-    this.expiry = new Deadlines((entry, at) => entry.place === 'ready' && entry.expiresAt === at);
     this.configure(options.properties);
   }
 
@@ -61,123 +67,99 @@ export class Entity {
     this.lockMs = properties.lockDurationSeconds * 1000;
     this.sessions.lockMs = this.lockMs;
     const windowMs = (properties.duplicateDetectionSeconds ?? 0) * 1000;
-    if (windowMs > 0) (this.duplicates ??= new DuplicateWindow(windowMs)).windowMs = windowMs;
+    if (windowMs === 0) return;
+    this.duplicates ??= new DuplicateWindow({ windowMs, firstId: this.firstId, port: this.port });
+    this.duplicates.windowMs = windowMs;
   }
 
   /** Checks a send and gives numbers. All or nothing: throws a Refusal and changes nothing. */
   prepare(messages: readonly ParsedMessage[], now: number): Prepared {
-    for (const message of messages) this.check(message);
+    for (const message of messages) checkMessage(message, this.properties);
     const prepared: Prepared = { entries: [], sequences: [] };
     for (const message of messages) {
-      if (this.isDuplicate(message.messageId, now)) {
+      if (this.duplicates?.has(message.messageId, now)) {
         prepared.sequences.push(0);
         continue;
       }
-      const entry = this.number(message, now);
+      const sequence = ++this.lastSequence;
+      const id = this.firstId + sequence;
+      const entry = newEntry(message, { id, sequence, now, properties: this.properties });
       prepared.entries.push(entry);
-      prepared.sequences.push(entry.sequence);
+      prepared.sequences.push(sequence);
       const kept = entry.scheduledAt === null ? message : markScheduled(message);
-      this.port.record({ kind: 'add', queue: this.path, entry, message: kept });
+      this.port.record({ kind: 'add', id, entry, message: kept });
+      this.duplicates?.remember(entry, now);
     }
     if (prepared.entries.length > 0) this.recordSequence();
     return prepared;
   }
 
-  private check(message: ParsedMessage): void {
-    if (this.properties.requiresSession && message.sessionId === null) {
-      throw refusals.sessionIdMissing();
-    }
-    if ((message.sessionId?.length ?? 0) > 128) throw refusals.tooLong('session id');
-    if (message.messageId.length > 128) throw refusals.tooLong('message id');
-  }
-
-  /** [SB 12.5] By message id alone; the window runs from the first sight. */
-  private isDuplicate(messageId: string, now: number): boolean {
-    if (!this.duplicates) return false;
-    if (this.duplicates.has(messageId, now)) return true;
-    const expiresAt = this.duplicates.add(messageId, now);
-    this.port.record({ kind: 'seen', queue: this.path, messageId, expiresAt });
-    if (this.duplicates.forget(now)) {
-      this.port.record({ kind: 'forget', queue: this.path, until: now });
-    }
-    return false;
-  }
-
-  private number(message: ParsedMessage, now: number): Entry {
-    const sequence = ++this.lastSequence;
-    const { defaultTimeToLiveSeconds = Infinity } = this.properties;
-    const ttlMs = Math.min(message.ttlMs ?? Infinity, defaultTimeToLiveSeconds * 1000);
-    const isScheduled = message.scheduledAt !== null && message.scheduledAt > now;
-    return {
-      id: this.port.nextId(),
-      sequence,
-      enqueuedSequence: message.enqueuedSequence ?? sequence,
-      sessionId: message.sessionId,
-      messageId: message.messageId,
-      enqueuedAt: now,
-      expiresAt: now + ttlMs,
-      ttlMs: Number.isFinite(ttlMs) ? ttlMs : null,
-      deliveryCount: 0,
-      scheduledAt: isScheduled ? message.scheduledAt : null,
-      deferred: false,
-      source: message.source ?? null,
-      size: message.bare.length + message.annotations.length,
-      place: 'pending',
-    };
-  }
-
   /** Makes committed messages visible [E2]. */
   publish(entries: Iterable<Entry>, now: number): void {
     for (const entry of entries) {
-      if (entry.scheduledAt === null) {
-        this.counts.active++;
-        this.makeReady(entry, now);
-      } else {
-        entry.place = 'scheduled';
-        this.counts.scheduled++;
-        this.schedule.add(entry, entry.scheduledAt);
-        this.port.due(entry.scheduledAt);
-      }
-    }
-  }
-
-  /** Takes back what the store kept: messages, the last number, ids seen within the window. */
-  restore(entries: Iterable<Entry>, now: number): void {
-    for (const entry of entries) {
-      this.lastSequence = Math.max(this.lastSequence, entry.sequence);
-      if (!entry.deferred) this.publish([entry], now);
+      const { sequence, scheduledAt } = entry;
+      this.count(scheduledAt === null ? 'active' : 'scheduled', 1, entry.size);
+      if (scheduledAt === null) this.makeReady(entry, now);
       else {
-        this.counts.active++;
-        this.putAside(entry);
+        this.schedule.activateAt(scheduledAt, { lane: this.laneOf(entry.sessionId), sequence });
+        this.port.due(scheduledAt);
       }
     }
   }
 
-  restoreSeen(messageId: string, expiresAt: number): void {
-    this.duplicates?.restore(messageId, expiresAt);
+  private count(place: 'active' | 'scheduled', by: 1 | -1, size: number): void {
+    this.counts[place] += by;
+    this.counts.bytes += by * size;
+  }
+
+  /** Takes back what the store shows, in order, and loads nothing [E7]. */
+  restore(showAll: (show: (stored: Stored) => void) => void): void {
+    showAll(({ sequence, sessionId, expiresAt, scheduledAt, isDeferred, size }) => {
+      this.lastSequence = Math.max(this.lastSequence, sequence);
+      const lane = this.laneOf(sessionId);
+      this.count(scheduledAt === null ? 'active' : 'scheduled', 1, size);
+      if (scheduledAt !== null) this.schedule.activateAt(scheduledAt, { lane, sequence });
+      else if (isDeferred) (lane.deferred ??= new SequenceList()).insert(sequence);
+      else {
+        lane.ready.insert(sequence);
+        if (expiresAt !== Infinity) this.schedule.expireAt(expiresAt, { lane, sequence });
+      }
+    });
+    this.sessions.restore();
+    this.port.due(this.dueAt());
   }
 
   laneOf(sessionId: string | null): Lane {
     return this.properties.requiresSession ? this.sessions.lane(sessionId ?? '') : this.line;
   }
 
-  /** The next message of a lane; expired ones in front of it are dealt with. */
+  /** The next message of a lane; expired ones in front of it are dealt with [E7]. */
   head(lane: Lane, now: number): Entry | undefined {
-    for (let entry = lane.ready.first(); entry; entry = lane.ready.first()) {
+    for (let seen = 0; seen < turnLoadsMax; seen++) {
+      const sequence = lane.ready.first();
+      if (sequence === undefined || this.port.hasFailed()) return undefined;
+      const entry = this.load(sequence);
+      assert.ok(entry, 'a ready message is stored [E2]');
       if (entry.expiresAt > now) return entry;
       this.expire(entry, lane, now);
     }
+    this.port.due(now);
     return undefined;
   }
 
-  /** Locks the head of a lane for its holder. */
+  private load = (sequence: number): Entry | undefined => this.port.load(this.firstId + sequence);
+
+  /** A deferred message of a lane by its number. */
+  deferredEntry(lane: Lane, sequence: number): Entry | undefined {
+    return lane.deferred?.has(sequence) ? this.load(sequence) : undefined;
+  }
+
+  /** Locks the head of a lane, or a deferred message, for its holder. */
   lock(lane: Lane, entry: Entry, now: number): Locked {
-    if (entry.place === 'deferred') lane.deferred.delete(entry.sequence);
-    else lane.ready.remove(entry);
-    entry.place = 'locked';
+    this.takeOut(lane, entry);
     const lockedUntil = this.properties.requiresSession ? lane.lockedUntil : now + this.lockMs;
     const locked = { token: this.nextToken++, entry, lane, lockedUntil, isLive: true };
-    lane.locked.set(locked.token, locked);
+    (lane.locked ??= new Map<number, Locked>()).set(locked.token, locked);
     this.locks.set(locked.token, locked);
     if (!this.properties.requiresSession) this.port.due(lockedUntil);
     return locked;
@@ -185,9 +167,13 @@ export class Entity {
 
   /** receiveAndDelete: the message leaves the queue before it is delivered. */
   take(lane: Lane, entry: Entry): void {
-    if (entry.place === 'deferred') lane.deferred.delete(entry.sequence);
-    else lane.ready.remove(entry);
+    this.takeOut(lane, entry);
     this.remove(entry);
+  }
+
+  private takeOut(lane: Lane, { sequence }: Entry): void {
+    const isTaken = lane.ready.remove(sequence) || lane.deferred?.remove(sequence) === true;
+    assert.ok(isTaken, 'a message is delivered from its lane [L2]');
   }
 
   lockedUntil(locked: Locked): number {
@@ -232,7 +218,7 @@ export class Entity {
     if (this.deadLetters) entry.deliveryCount++; // [E4]
     entry.deferred = true;
     this.putAside(entry);
-    this.port.record({ kind: 'update', queue: this.path, entry, properties });
+    this.port.record({ kind: 'update', id: entry.id, entry, properties });
   }
 
   deadLetter(locked: Locked, now: number, properties: readonly Property[]): void {
@@ -245,7 +231,7 @@ export class Entity {
     if (!locked.isLive) throw this.lockLost();
     locked.isLive = false;
     this.locks.delete(locked.token);
-    locked.lane.locked.delete(locked.token);
+    locked.lane.locked?.delete(locked.token);
   }
 
   private countDelivery(locked: Locked, now: number, properties: readonly Property[] = []): void {
@@ -257,7 +243,7 @@ export class Entity {
       const added = deadLetterProperties('MaxDeliveryCountExceeded', text);
       return this.bury(entry, now, [...properties, ...added]);
     }
-    this.port.record({ kind: 'update', queue: this.path, entry, properties });
+    this.port.record({ kind: 'update', id: entry.id, entry, properties });
     this.giveBack(entry, now);
   }
 
@@ -267,55 +253,61 @@ export class Entity {
   }
 
   private putAside(entry: Entry): void {
-    entry.place = 'deferred';
-    this.laneOf(entry.sessionId).deferred.set(entry.sequence, entry);
+    const lane = this.laneOf(entry.sessionId);
+    (lane.deferred ??= new SequenceList()).insert(entry.sequence);
   }
 
   private makeReady(entry: Entry, now: number): void {
+    const { sequence, expiresAt } = entry;
     const lane = this.laneOf(entry.sessionId);
-    if (entry.expiresAt <= now) {
-      this.expire(entry, lane, now);
-      return;
-    }
-    entry.place = 'ready';
-    lane.ready.insert(entry);
-    if (Number.isFinite(entry.expiresAt)) {
-      this.expiry.add(entry.expiresAt, entry);
-      this.port.due(entry.expiresAt);
-    }
+    if (expiresAt <= now) return this.expire(entry, lane, now);
+    lane.ready.insert(sequence);
+    this.schedule.expireAt(expiresAt, { lane, sequence });
+    this.port.due(expiresAt);
+    this.offer(lane, now);
+  }
+
+  private offer(lane: Lane, now: number): void {
     if (this.properties.requiresSession && !lane.holder) this.sessions.offer(lane, now);
     else this.port.wake(lane);
   }
 
   private expire(entry: Entry, lane: Lane, now: number): void {
-    lane.ready.remove(entry);
+    lane.ready.remove(entry.sequence);
     if (this.deadLetters && this.properties.deadLetterOnExpiration) {
       const text = 'The message expired and was dead lettered.';
       this.bury(entry, now, deadLetterProperties('TTLExpiredException', text));
     } else this.remove(entry);
+    this.sessions.forgetIdle(lane);
   }
 
-  private remove(entry: Entry): void {
-    entry.place = 'gone';
-    this.counts.active--;
-    this.port.record({ kind: 'remove', id: entry.id });
+  private remove({ id, size }: Entry): void {
+    this.count('active', -1, size);
+    this.port.record({ kind: 'remove', id });
   }
 
   /** [SB 10.5] A new number in the dead-letter queue, the old one kept; no expiry there. */
   private bury(entry: Entry, now: number, properties: readonly Property[]): void {
     const target = this.deadLetters;
     assert.ok(target, 'a dead-letter queue never dead-letters');
-    this.counts.active--;
+    this.count('active', -1, entry.size);
     entry.source ??= this.path;
-    entry.sequence = ++target.lastSequence;
     entry.expiresAt = Infinity;
     entry.deferred = false;
-    this.port.record({ kind: 'update', queue: target.path, entry, properties });
-    target.recordSequence();
+    target.renumber(entry, properties);
     target.publish([entry], now);
   }
 
-  private recordSequence(): void {
+  /** The next number of this queue for a message that has one already, here or elsewhere. */
+  private renumber(entry: Entry, properties: readonly Property[] = []): void {
+    const from = entry.id;
+    entry.sequence = ++this.lastSequence;
+    entry.id = this.firstId + entry.sequence;
+    this.port.record({ kind: 'move', from, id: entry.id, entry, properties });
+    this.recordSequence();
+  }
+
+  recordSequence(): void {
     this.port.record({ kind: 'sequence', queue: this.path, sequence: this.lastSequence });
   }
 
@@ -337,8 +329,7 @@ export class Entity {
 
   /** All messages go back before the session is offered, else a waiter would see a part. */
   private endHold(lane: Lane, giveBack: (locked: Locked) => void): void {
-    const locks = [...lane.locked.values()];
-    for (const locked of locks) {
+    for (const locked of [...(lane.locked?.values() ?? [])]) {
       this.unlock(locked);
       giveBack(locked);
     }
@@ -346,21 +337,22 @@ export class Entity {
 
   /** [SB 12.2] Deletes scheduled messages by their numbers, all or none. */
   cancelScheduled(sequences: readonly number[]): void {
-    const entries = sequences.map((sequence) => {
-      const entry = this.schedule.find(sequence);
-      if (!entry) throw refusals.messageNotFound();
-      return entry;
+    const found = [...new Set(sequences)].map((sequence) => {
+      const entry = this.load(sequence);
+      const lane = entry && this.laneOf(entry.sessionId);
+      if (!entry || !lane?.scheduled?.has(sequence)) throw refusals.messageNotFound();
+      return { lane, sequence, id: entry.id, size: entry.size };
     });
-    for (const entry of entries) {
-      if (!this.schedule.remove(entry)) continue;
-      this.counts.scheduled--;
-      entry.place = 'gone';
-      this.port.record({ kind: 'remove', id: entry.id });
+    for (const { lane, sequence, id, size } of found) {
+      lane.scheduled?.remove(sequence);
+      this.count('scheduled', -1, size);
+      this.port.record({ kind: 'remove', id });
+      this.sessions.forgetIdle(lane);
     }
   }
 
-  /** Does what has fallen due; returns when the next thing does. */
-  tick(now: number): number | undefined {
+  /** Does what has fallen due, within bounds [E7]; returns when the next does, or Infinity. */
+  tick(now: number): number {
     for (const lane of [...this.sessions.expired(now)]) this.expireSession(lane, now);
     if (!this.properties.requiresSession) {
       for (const locked of this.locks.values()) {
@@ -369,32 +361,34 @@ export class Entity {
         this.countDelivery(locked, now);
       }
     }
-    for (let entry = this.schedule.takeDue(now); entry; entry = this.schedule.takeDue(now)) {
-      this.activate(entry, now);
+    const touched = new Set<Lane>();
+    for (let loads = 0; loads < turnLoadsMax; loads++) {
+      const due = this.schedule.takeDue(now);
+      const entry = due && this.load(due.sequence);
+      if (!entry) break;
+      touched.add(due.lane);
+      if (due.lane.scheduled?.has(due.sequence)) this.activate(entry, due.lane, now);
+      else this.expire(entry, due.lane, now);
     }
-    for (let entry = this.expiry.takeDue(now); entry; entry = this.expiry.takeDue(now)) {
-      this.expire(entry, this.laneOf(entry.sessionId), now);
-    }
+    for (const lane of touched) this.offer(lane, now);
     return this.dueAt();
   }
 
   /** [SB 12.1] Activation appends: a new number and a new enqueued time. */
-  private activate(entry: Entry, now: number): void {
-    this.counts.scheduled--;
-    entry.sequence = ++this.lastSequence;
+  private activate(entry: Entry, lane: Lane, now: number): void {
+    lane.scheduled?.remove(entry.sequence);
+    this.count('scheduled', -1, entry.size);
+    entry.scheduledAt = null;
     entry.enqueuedAt = now;
     entry.expiresAt = entry.ttlMs === null ? Infinity : now + entry.ttlMs;
-    this.port.record({ kind: 'update', queue: this.path, entry });
-    this.recordSequence();
+    this.renumber(entry);
     this.publish([entry], now);
   }
 
-  private dueAt(): number | undefined {
+  private dueAt(): number {
     const firstLock = this.properties.requiresSession
       ? this.sessions.dueAt()
       : this.locks.values().next().value?.lockedUntil;
-    const instants = [firstLock, this.schedule.earliest(), this.expiry.earliest()];
-    const earliest = Math.min(...instants.map((at) => at ?? Infinity));
-    return Number.isFinite(earliest) ? earliest : undefined;
+    return Math.min(firstLock ?? Infinity, this.schedule.earliest());
   }
 }

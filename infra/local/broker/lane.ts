@@ -1,23 +1,26 @@
 // PURE. A lane is one ordered line of messages: a session, or the whole of a queue without
-// sessions.
+// sessions. A waiting message is a number here; its facts and bytes lie in the store and are read
+// when its turn comes, so a lane of a million messages costs some megabytes.
 //
 // Invariants:
 //   L1. Ready messages stand in sequence order; a returned message goes back to its own place, so
 //       it precedes every higher undelivered one [SB 9.2].
-//   L2. A message is in exactly one place: pending (not committed yet), ready, locked, deferred,
-//       scheduled or gone.
+//   L2. A message is in exactly one place: pending (not committed yet, in no lane), ready, locked,
+//       deferred, scheduled or gone.
+import { SequenceList } from './sequence-list.ts';
 
 /** A message as the queue knows it; its body stays in the store. */
 export interface Entry {
-  readonly id: number;
+  /** Its key in the store: it follows the queue and the sequence number. */
+  id: number;
   sequence: number;
-  enqueuedSequence: number;
+  readonly enqueuedSequence: number;
   readonly sessionId: string | null;
   readonly messageId: string;
   enqueuedAt: number;
   /** Infinity when the message never expires. */
   expiresAt: number;
-  ttlMs: number | null;
+  readonly ttlMs: number | null;
   deliveryCount: number;
   /** Set while the message waits for its instant. */
   scheduledAt: number | null;
@@ -25,7 +28,6 @@ export interface Entry {
   /** The queue it was dead-lettered from. */
   source: string | null;
   readonly size: number;
-  place: 'pending' | 'ready' | 'locked' | 'deferred' | 'scheduled' | 'gone';
 }
 
 /** Who receives; compared by identity only. */
@@ -41,69 +43,15 @@ export interface Locked {
   isLive: boolean;
 }
 
-/** Entries in sequence order with a cheap front: consumed from the head, mostly appended. */
-export class SequenceList {
-  private entries: (Entry | undefined)[] = [];
-  private head = 0;
-
-  get length(): number {
-    return this.entries.length - this.head;
-  }
-
-  first(): Entry | undefined {
-    return this.entries[this.head];
-  }
-
-  insert(entry: Entry): void {
-    const last = this.entries[this.entries.length - 1];
-    if (this.length === 0 || (last && last.sequence < entry.sequence)) {
-      this.entries.push(entry);
-      return;
-    }
-    const at = this.placeOf(entry.sequence);
-    if (at === this.head && this.head > 0) this.entries[--this.head] = entry;
-    else this.entries.splice(at, 0, entry);
-  }
-
-  remove(entry: Entry): void {
-    const at = this.placeOf(entry.sequence);
-    if (this.entries[at] !== entry) return;
-    if (at === this.head) {
-      this.entries[this.head++] = undefined;
-      if (this.head > 256 && this.head * 2 > this.entries.length) {
-        this.entries = this.entries.slice(this.head);
-        this.head = 0;
-      }
-    } else this.entries.splice(at, 1);
-  }
-
-  *[Symbol.iterator](): Generator<Entry> {
-    for (let at = this.head; at < this.entries.length; at++) {
-      const entry = this.entries[at];
-      if (entry) yield entry;
-    }
-  }
-
-  /** The first index at or behind the head whose sequence is not lower. */
-  private placeOf(sequence: number): number {
-    let low = this.head;
-    let high = this.entries.length;
-    while (low < high) {
-      const middle = (low + high) >> 1;
-      if ((this.entries[middle]?.sequence ?? 0) < sequence) low = middle + 1;
-      else high = middle;
-    }
-    return low;
-  }
-}
-
+/** What most of a hundred thousand idle sessions never have is made when it is needed. */
 export class Lane {
   readonly sessionId: string | null;
   readonly ready = new SequenceList();
-  readonly deferred = new Map<number, Entry>();
-  readonly locked = new Map<number, Locked>();
+  deferred: SequenceList | undefined = undefined;
+  scheduled: SequenceList | undefined = undefined;
+  locked: Map<number, Locked> | undefined = undefined;
   /** Who holds the session; undefined on a queue without sessions. */
-  holder: Holder | undefined;
+  holder: Holder | undefined = undefined;
   lockedUntil = 0;
   /** Whether the lane already stands in the line of available sessions. */
   isQueued = false;
@@ -112,14 +60,30 @@ export class Lane {
     this.sessionId = sessionId;
   }
 
+  /** Messages that a receiver could get; scheduled ones do not count. */
+  get length(): number {
+    return this.ready.length + (this.deferred?.length ?? 0) + (this.locked?.size ?? 0);
+  }
+
   /** Nothing left to remember: the lane may be dropped. */
   get isIdle(): boolean {
-    return (
-      this.holder === undefined &&
-      !this.isQueued &&
-      this.ready.length === 0 &&
-      this.deferred.size === 0 &&
-      this.locked.size === 0
-    );
+    const isEmpty = this.length === 0 && (this.scheduled?.length ?? 0) === 0;
+    return isEmpty && this.holder === undefined && !this.isQueued;
+  }
+
+  /** The numbers of all its messages that are not below `from`, in order, at most `count`. */
+  sequences(from: number, count: number): number[] {
+    const found: number[] = [];
+    for (const list of [this.ready, this.deferred, this.scheduled]) {
+      let taken = 0;
+      for (const sequence of list?.since(from) ?? []) {
+        if (taken++ >= count) break;
+        found.push(sequence);
+      }
+    }
+    for (const { entry } of this.locked?.values() ?? []) {
+      if (entry.sequence >= from) found.push(entry.sequence);
+    }
+    return found.sort((a, b) => a - b).slice(0, count);
   }
 }

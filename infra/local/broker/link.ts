@@ -122,7 +122,7 @@ export class Consumer {
   /** receiveAndDelete: credit spoken for by messages whose deletion is being committed. */
   private reserved = 0;
   private isAsking = false;
-  private approved: Entry | undefined;
+  private approved: number | undefined;
 
   constructor(options: ConsumerOptions) {
     this.namespace = options.namespace;
@@ -249,7 +249,7 @@ export class Consumer {
 
   /** Asks the test hook, if any, once per message. */
   private mayDeliver(entry: Entry): boolean {
-    if (!this.namespace.intercept || this.approved === entry) return true;
+    if (!this.namespace.intercept || this.approved === entry.sequence) return true;
     const { messageId, sessionId } = entry;
     const step: BrokerStep = { kind: 'deliver', queue: this.entity.path, messageId };
     if (sessionId !== null) step.sessionId = sessionId;
@@ -269,7 +269,7 @@ export class Consumer {
 
   private resume(entry: Entry): void {
     this.isAsking = false;
-    this.approved = entry;
+    this.approved = entry.sequence;
     this.wake();
   }
 

@@ -87,7 +87,6 @@ export class Namespace {
   private readonly timers = new Map<Entity, { at: number; timer: Timer }>();
   private readonly idleTimers = new Map<Entity, Timer>();
   private isClosed = false;
-  private nextId: number;
   private readonly stampPrefix = randomBytes(10).toString('hex');
   private stamped = 0;
 
@@ -96,7 +95,6 @@ export class Namespace {
     this.openedAt = options.clock.now();
     this.intercept = options.intercept;
     this.store = new Store(options.file);
-    this.nextId = this.store.lastId() + 1;
     this.catalog = new Catalog({
       now: () => this.clock.now(),
       openQueue: (path, properties) => this.openQueue(path, properties),
@@ -117,24 +115,22 @@ export class Namespace {
   private openTopic(path: string, properties: QueueProperties): Topic {
     const { duplicateDetectionSeconds, ...others } = properties;
     const entity = this.open(path, others);
+    const opened = this.store.open(path);
     const topic = new Topic(entity, {
-      recordSequence: (queue, sequence) => this.store.record({ kind: 'sequence', queue, sequence }),
-      recordSeen: (queue, messageId, expiresAt) =>
-        this.store.record({ kind: 'seen', queue, messageId, expiresAt }),
-      forgetSeen: (queue, until) => this.store.record({ kind: 'forget', queue, until }),
+      record: (change) => this.store.record(change),
       read: (id) => this.store.read(id),
+      seenUntil: (messageId) => this.store.seenUntil(opened, messageId),
     });
     topic.detectDuplicates(duplicateDetectionSeconds);
-    for (const { messageId, expiresAt } of this.store.seenIds(path)) {
-      topic.restoreSeen(messageId, expiresAt);
-    }
     this.topics.set(entity, topic);
     return topic;
   }
 
   private open(path: string, properties: QueueProperties, deadLetters?: Entity): Entity {
+    const opened = this.store.open(path);
     const entity: Entity = new Entity({
       path,
+      firstId: opened.firstId,
       properties,
       ...(deadLetters ? { deadLetters } : {}),
       port: {
@@ -142,17 +138,15 @@ export class Namespace {
         wake: (lane) => this.wake(lane, entity),
         due: (at) => this.arm(entity, at),
         sessionLost: (_lane, holder) => consumerOf(holder)?.loseSession(),
-        nextId: () => this.nextId++,
+        load: (id) => this.store.load(id),
+        hasFailed: () => this.store.failure !== undefined,
+        seenUntil: (messageId) => this.store.seenUntil(opened, messageId),
       },
     });
     this.entities.set(path.toLowerCase(), entity);
     this.receivers.set(entity, new Set());
-    entity.lastSequence = this.store.lastSequence(path);
-    for (const { messageId, expiresAt } of this.store.seenIds(path)) {
-      entity.restoreSeen(messageId, expiresAt);
-    }
-    // The list first: restoring may record changes, which must not meet an open read cursor.
-    entity.restore([...this.store.entries(path)], this.clock.now());
+    entity.lastSequence = opened.lastSequence;
+    entity.restore((show) => this.store.eachStored(opened, show));
     return entity;
   }
 
@@ -343,15 +337,14 @@ export class Namespace {
 
   /** [N2] */
   private arm(entity: Entity, at: number): void {
-    if (this.isClosed || !this.isLive(entity)) return;
+    if (this.isClosed || at === Infinity || !this.isLive(entity)) return;
     const armed = this.timers.get(entity);
     if (armed && armed.at <= at) return;
     armed?.timer.cancel();
     const delayMs = Math.max(1, at - this.clock.now());
     const timer = this.clock.after(delayMs, () => {
       this.timers.delete(entity);
-      const next = entity.tick(this.clock.now());
-      if (next !== undefined) this.arm(entity, next);
+      if (this.store.failure === undefined) this.arm(entity, entity.tick(this.clock.now()));
     });
     this.timers.set(entity, { at, timer });
   }

@@ -1,6 +1,6 @@
 // The $management operations [SB 11]: what each reads, does and answers.
 import { errorOf, refusals } from './conditions.ts';
-import type { Entry, Lane, Locked } from './lane.ts';
+import type { Lane, Locked } from './lane.ts';
 import { applyOutcome, encodeEntry, tokenOfUuid, tokenUuid } from './link.ts';
 import type { Outcome } from './link.ts';
 import { deadLetterProperties, withoutBody } from './message.ts';
@@ -77,18 +77,10 @@ const peekMessage: Operation = (request, context) => {
 
 function* peekSession(context: RequestContext, sessionId: string, [from, count]: [number, number]) {
   const { entity, namespace } = context;
-  const lane = entity.sessions.find(sessionId);
-  const entries: Entry[] = lane
-    ? [...lane.ready, ...lane.deferred.values(), ...[...lane.locked.values()].map((l) => l.entry)]
-    : [];
-  entries.push(...entity.schedule.ofSession(sessionId));
-  const wanted = entries
-    .filter((entry) => entry.sequence >= from)
-    .sort((a, b) => a.sequence - b.sequence)
-    .slice(0, count);
-  for (const entry of wanted) {
-    const content = namespace.store.read(entry.id);
-    if (content) yield { entry, content };
+  const sequences = entity.sessions.find(sessionId)?.sequences(from, count) ?? [];
+  for (const sequence of sequences) {
+    const [found] = namespace.store.peek(entity.path, sequence, 1);
+    if (found?.entry.sequence === sequence) yield found;
   }
 }
 
@@ -97,7 +89,7 @@ const receiveBySequenceNumber: Operation = (request, context) => {
   const { entity, namespace } = context;
   const lane = laneOf(request, context);
   const entries = listField(request, 'sequence-numbers').map((sequence) => {
-    const entry = lane.deferred.get(Number(sequence));
+    const entry = entity.deferredEntry(lane, Number(sequence));
     if (!entry) throw refusals.messageNotFound();
     return entry;
   });

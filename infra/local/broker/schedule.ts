@@ -1,38 +1,31 @@
-// PURE. Messages that wait for their instant, by the number they were given [SB 12.1].
+// PURE. What falls due among waiting messages: activations [SB 12.1] and expiries [SB 12.3].
 import { Deadlines } from './deadlines.ts';
-import type { Entry } from './lane.ts';
+import type { Due } from './deadlines.ts';
+import { SequenceList } from './sequence-list.ts';
 
 export class Schedule {
-  private readonly entries = new Map<number, Entry>();
-  private readonly deadlines = new Deadlines<Entry>((entry, at) => entry.scheduledAt === at);
+  private readonly activations = new Deadlines((lane, at) => lane.scheduled?.has(at) === true);
+  private readonly expiries = new Deadlines((lane, at) => lane.ready.has(at));
 
-  add(entry: Entry, at: number): void {
-    this.entries.set(entry.sequence, entry);
-    this.deadlines.add(at, entry);
+  /** Puts a message away until its instant. */
+  activateAt(at: number, due: Due): void {
+    (due.lane.scheduled ??= new SequenceList()).insert(due.sequence);
+    this.activations.add(at, due);
   }
 
-  find(sequence: number): Entry | undefined {
-    return this.entries.get(sequence);
+  /** A ready message expires at this instant; Infinity is never. */
+  expireAt(at: number, due: Due): void {
+    if (Number.isFinite(at)) this.expiries.add(at, due);
   }
 
-  /** False when it was not there (any more). */
-  remove(entry: Entry): boolean {
-    entry.scheduledAt = null;
-    return this.entries.delete(entry.sequence);
+  /** Takes one message whose instant has come; it still stands in its lane. */
+  takeDue(now: number): Due | undefined {
+    return this.activations.takeDue(now) ?? this.expiries.takeDue(now);
   }
 
-  /** Takes out one message whose instant has come. */
-  takeDue(now: number): Entry | undefined {
-    const entry = this.deadlines.takeDue(now);
-    if (entry) this.remove(entry);
-    return entry;
-  }
-
-  ofSession(sessionId: string | null): Entry[] {
-    return [...this.entries.values()].filter((entry) => entry.sessionId === sessionId);
-  }
-
-  earliest(): number | undefined {
-    return this.deadlines.earliest();
+  /** The next instant, or Infinity. */
+  earliest(): number {
+    const [activation, expiry] = [this.activations.earliest(), this.expiries.earliest()];
+    return Math.min(activation ?? Infinity, expiry ?? Infinity);
   }
 }

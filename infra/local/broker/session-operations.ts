@@ -53,7 +53,7 @@ export const getMessageSessions: Operation = (request, { entity, namespace }) =>
   const all =
     since >= Date.UTC(9999, 0)
       ? [...entity.sessions.all()]
-          .filter((lane) => lane.ready.length + lane.deferred.size + lane.locked.size > 0)
+          .filter((lane) => lane.length > 0)
           .map((lane) => lane.sessionId ?? '')
       : namespace.store.statesSince(entity.path, since);
   const page = all.slice(skip, skip + top);

@@ -46,6 +46,10 @@ class Line<T> {
     return item;
   }
 
+  get length(): number {
+    return this.items.length - this.head;
+  }
+
   /** Drops what the predicate refuses. */
   keep(predicate: (item: T) => boolean): void {
     this.items = this.items.slice(this.head).filter(predicate);
@@ -59,6 +63,8 @@ export class Sessions {
   private readonly available = new Line<Lane>();
   private readonly waiters = new Line<Waiter>();
   private goneWaiters = 0;
+  /** Lanes in the line that have run empty meanwhile, at most. */
+  private emptyAvailable = 0;
   lockMs: number;
   private readonly port: SessionPort;
 
@@ -114,11 +120,16 @@ export class Sessions {
     }
   }
 
-  /** A lane got a message, or lost its holder: give it to a waiter or put it in the line. */
+  /** After a restart: every lane with messages stands in the line; nobody waits yet. */
+  restore(): void {
+    for (const lane of this.lanes.values()) if (lane.ready.length > 0) this.putInLine(lane);
+  }
+
+  /** A lane got or lost messages, or its holder: give it to a waiter or put it in the line. */
   offer(lane: Lane, now: number): void {
-    if (lane.holder || lane.isQueued) return;
+    if (lane.holder || (lane.isQueued && lane.ready.length > 0)) return;
     if (!this.port.hasMessage(lane, now)) {
-      this.forgetIdle(lane);
+      this.dropEmpty(lane);
       return;
     }
     for (let waiter = this.waiters.shift(); waiter; waiter = this.waiters.shift()) {
@@ -129,8 +140,24 @@ export class Sessions {
       waiter.granted(lane);
       return;
     }
+    this.putInLine(lane);
+  }
+
+  private putInLine(lane: Lane): void {
     lane.isQueued = true;
     this.available.push(lane);
+  }
+
+  /** Sessions that are served by name never reach the front of the line: swept now and then. */
+  private dropEmpty(lane: Lane): void {
+    if (!lane.isQueued) return this.forgetIdle(lane);
+    if (++this.emptyAvailable < 256 + this.available.length / 2) return;
+    this.emptyAvailable = 0;
+    this.available.keep((other) => {
+      other.isQueued = other.ready.length > 0;
+      if (!other.isQueued) this.forgetIdle(other);
+      return other.isQueued;
+    });
   }
 
   isHeldBy(lane: Lane | undefined, holder: Holder | undefined): lane is Lane {

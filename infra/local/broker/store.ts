@@ -8,73 +8,25 @@
 // Invariants:
 //   D1. A callback of `afterCommit` runs after the commit of every change recorded before it.
 //   D2. Reads see everything recorded before them (a read commits first when it must).
-//   D3. After a failed commit nothing is answered with success any more: `failure` is set for good.
+//   D3. After a failed commit nothing is answered with success any more: `failure` is set for good,
+//       and the file keeps what was committed before.
 // Durability: synchronous NORMAL survives the death of the process, not a power cut [SB 20.6].
 import { DatabaseSync } from 'node:sqlite';
-import type { StatementSync } from 'node:sqlite';
-import type { Change } from './entity-port.ts';
+import type { Change, Stored } from './entity-port.ts';
 import type { Entry } from './lane.ts';
+import { MessageCache } from './message-cache.ts';
+import type { CachedMessage } from './message-cache.ts';
 import { withProperties } from './message.ts';
-import type { Content } from './message.ts';
+import type { Content, Property } from './message.ts';
+import * as tables from './store-tables.ts';
+import type { Statements } from './store-tables.ts';
 
-const schema = `
-  CREATE TABLE IF NOT EXISTS queues (path TEXT PRIMARY KEY, last_sequence INTEGER NOT NULL)
-    WITHOUT ROWID;
-  CREATE TABLE IF NOT EXISTS messages (
-    id INTEGER PRIMARY KEY, queue TEXT NOT NULL, sequence INTEGER NOT NULL,
-    enqueued_sequence INTEGER NOT NULL, session_id TEXT, message_id TEXT NOT NULL,
-    enqueued_at INTEGER NOT NULL, expires_at INTEGER, ttl_ms INTEGER,
-    delivery_count INTEGER NOT NULL, scheduled_at INTEGER, deferred INTEGER NOT NULL,
-    source TEXT, size INTEGER NOT NULL, annotations BLOB NOT NULL, bare BLOB NOT NULL);
-  CREATE INDEX IF NOT EXISTS messages_by_sequence ON messages (queue, sequence);
-  CREATE TABLE IF NOT EXISTS seen (
-    queue TEXT NOT NULL, message_id TEXT NOT NULL, expires_at INTEGER NOT NULL,
-    PRIMARY KEY (queue, message_id)) WITHOUT ROWID;
-  CREATE TABLE IF NOT EXISTS session_states (
-    queue TEXT NOT NULL, session_id TEXT NOT NULL, state BLOB NOT NULL,
-    updated_at INTEGER NOT NULL, PRIMARY KEY (queue, session_id)) WITHOUT ROWID;
-  CREATE TABLE IF NOT EXISTS definitions (path TEXT PRIMARY KEY, text TEXT NOT NULL) WITHOUT ROWID;
-`;
+/** Messages kept in memory for their first delivery. */
+const cacheBytes = 16_000_000;
+const pageCacheKib = 16_000;
 
-const statements = {
-  add: `INSERT INTO messages VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-  update: `UPDATE messages SET queue = ?, sequence = ?, enqueued_at = ?, expires_at = ?,
-    delivery_count = ?, scheduled_at = ?, deferred = ?, source = ? WHERE id = ?`,
-  rewrite: 'UPDATE messages SET bare = ? WHERE id = ?',
-  remove: 'DELETE FROM messages WHERE id = ?',
-  read: 'SELECT annotations, bare FROM messages WHERE id = ?',
-  peek: `SELECT * FROM messages WHERE queue = ? AND sequence >= ? ORDER BY sequence LIMIT ?`,
-  index: `SELECT id, sequence, enqueued_sequence, session_id, message_id, enqueued_at, expires_at,
-    ttl_ms, delivery_count, scheduled_at, deferred, source, size
-    FROM messages WHERE queue = ? ORDER BY sequence`,
-  size: 'SELECT COALESCE(SUM(size), 0) AS bytes FROM messages WHERE queue = ?',
-  lastId: 'SELECT COALESCE(MAX(id), 0) AS id FROM messages',
-  sequence: `INSERT INTO queues VALUES (?, ?)
-    ON CONFLICT (path) DO UPDATE SET last_sequence = excluded.last_sequence`,
-  lastSequence: 'SELECT last_sequence FROM queues WHERE path = ?',
-  seen: `INSERT INTO seen VALUES (?, ?, ?)
-    ON CONFLICT (queue, message_id) DO UPDATE SET expires_at = excluded.expires_at`,
-  forget: 'DELETE FROM seen WHERE queue = ? AND expires_at <= ?',
-  seenIds: 'SELECT message_id, expires_at FROM seen WHERE queue = ? ORDER BY expires_at',
-  readState: 'SELECT state FROM session_states WHERE queue = ? AND session_id = ?',
-  writeState: `INSERT INTO session_states VALUES (?, ?, ?, ?)
-    ON CONFLICT (queue, session_id)
-    DO UPDATE SET state = excluded.state, updated_at = excluded.updated_at`,
-  clearState: 'DELETE FROM session_states WHERE queue = ? AND session_id = ?',
-  statesSince: `SELECT session_id FROM session_states WHERE queue = ? AND updated_at >= ?
-    ORDER BY session_id`,
-  define: `INSERT INTO definitions VALUES (?, ?)
-    ON CONFLICT (path) DO UPDATE SET text = excluded.text`,
-  undefine: 'DELETE FROM definitions WHERE path = ?',
-  definitions: 'SELECT path, text FROM definitions ORDER BY path',
-  purgeMessages: 'DELETE FROM messages WHERE queue = ?',
-  purgeSeen: 'DELETE FROM seen WHERE queue = ?',
-  purgeStates: 'DELETE FROM session_states WHERE queue = ?',
-  purgeSequence: 'DELETE FROM queues WHERE path = ?',
-} as const;
-
-type Statements = Record<keyof typeof statements, StatementSync>;
-type Stored = Record<string, null | number | bigint | string | Uint8Array>;
+/** The data file cannot be used; the message says which and why. */
+export class DataFileFault extends Error {}
 
 /** A change of the entities, of a session's state, or of which entities there are. */
 export type StoreChange =
@@ -85,37 +37,117 @@ export type StoreChange =
   /** A deleted queue: nothing of it may come back when its name is used again. */
   | { kind: 'purge'; queue: string };
 
+type Pending =
+  | Exclude<StoreChange, { kind: 'sequence' | 'purge' }>
+  | { kind: 'purge'; queue: string; firstId: number };
+
+/** What the file knows of a queue. */
+export interface OpenedQueue {
+  firstId: number;
+  lastSequence: number;
+}
+
 export class Store {
   failure: unknown;
   private readonly database: DatabaseSync;
   private readonly prepared: Statements;
-  private pending: StoreChange[] = [];
+  private readonly queues = new Map<string, OpenedQueue>();
+  private nextNumber = 0;
+  private pending: Pending[] = [];
   private readonly sequences = new Map<string, number>();
-  /** Messages whose stored bytes are not up to date yet [D2]. */
+  /** Messages whose columns are not up to date yet [D2]. */
   private readonly stale = new Set<number>();
+  private readonly seen = new Map<string, number>();
+  private readonly cache = new MessageCache(cacheBytes);
   private callbacks: (() => void)[] = [];
   private isFlushPlanned = false;
   private isClosed = false;
 
+  /** Opens or makes the file; throws a DataFileFault. */
   constructor(file: string) {
-    this.database = new DatabaseSync(file);
-    // One process owns the file; a second one on it fails here instead of corrupting the queues.
-    this.database.exec('PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL;');
-    this.database.exec('PRAGMA synchronous = NORMAL; PRAGMA cache_size = -32000;');
-    this.database.exec(schema);
+    this.database = openDatabase(file);
     this.prepared = Object.fromEntries(
-      Object.entries(statements).map(([name, sql]) => [name, this.database.prepare(sql)]),
+      Object.entries(tables.statements).map(([name, sql]) => [name, this.database.prepare(sql)]),
     ) as Statements;
+    // A million objects with names would be so much more garbage.
+    this.prepared.backlog.setReturnArrays(true);
+    for (const stored of this.prepared.queues.all()) {
+      const number = Number(stored['number']);
+      this.nextNumber = Math.max(this.nextNumber, number + 1);
+      this.queues.set(String(stored['path']), {
+        firstId: number * tables.sequencesPerQueue,
+        lastSequence: Number(stored['last_sequence']),
+      });
+    }
+  }
+
+  /** The place of a queue in the file, made when it is new. Throws a DataFileFault when all are
+   *  taken. */
+  open(path: string): OpenedQueue {
+    this.commit();
+    const known = this.queues.get(path);
+    if (known) return known;
+    const number = this.freeNumber();
+    const opened = { firstId: number * tables.sequencesPerQueue, lastSequence: 0 };
+    this.prepared.queue.run(path, number);
+    // A queue that was deleted while clients still used it may have left something.
+    this.purgeMessages(opened.firstId);
+    this.queues.set(path, opened);
+    return opened;
+  }
+
+  /** Numbers of deleted queues are not used again before they must be: somebody may still settle
+   *  messages of the old queue. */
+  private freeNumber(): number {
+    const taken = new Set([...this.queues.values()].map(({ firstId }) => numberOf(firstId)));
+    for (let tried = 0; tried < tables.queueNumbersMax; tried++) {
+      const number = this.nextNumber++ % tables.queueNumbersMax;
+      if (!taken.has(number)) return number;
+    }
+    throw new DataFileFault(`The data file has room for ${tables.queueNumbersMax} queues.`);
   }
 
   record(change: StoreChange): void {
-    if (change.kind === 'sequence') this.sequences.set(change.queue, change.sequence);
+    this.planFlush();
+    if (change.kind === 'sequence') {
+      if (this.queues.has(change.queue)) this.sequences.set(change.queue, change.sequence);
+    } else if (change.kind === 'purge') this.drop(change.queue);
     else {
-      if (change.kind === 'update' && change.properties?.length) this.stale.add(change.entry.id);
-      if (change.kind === 'purge') this.sequences.delete(change.queue);
+      this.follow(change);
       this.pending.push(change);
     }
-    this.planFlush();
+  }
+
+  /** What reads find before the commit [D2]. */
+  private follow(change: Pending): void {
+    if (change.kind === 'add') {
+      const { annotations, bare } = change.message;
+      this.cache.put(change.id, { entry: change.entry, content: { annotations, bare } });
+    } else if (change.kind === 'update') this.recache(change.id, change);
+    else if (change.kind === 'move') this.recache(change.from, change);
+    else if (change.kind === 'remove') this.cache.delete(change.id);
+    else if (change.kind === 'seen') {
+      this.seen.set(seenKey(change.id, change.messageId), change.expiresAt);
+    }
+  }
+
+  private drop(queue: string): void {
+    const opened = this.queues.get(queue);
+    if (!opened) return;
+    this.queues.delete(queue);
+    this.sequences.delete(queue);
+    this.pending.push({ kind: 'purge', queue, firstId: opened.firstId });
+  }
+
+  private recache(from: number, change: Extract<Change, { kind: 'update' | 'move' }>): void {
+    const { id, entry, properties = [] } = change;
+    this.stale.add(id);
+    const cached = this.cache.get(from);
+    if (!cached) return;
+    this.cache.delete(from);
+    const { annotations, bare } = cached.content;
+    const content = { annotations, bare: withProperties(bare, properties) };
+    this.cache.put(id, { entry, content });
   }
 
   /** [D1] */
@@ -148,96 +180,150 @@ export class Store {
     try {
       this.database.exec('BEGIN IMMEDIATE');
       for (const change of changes) this.apply(change);
-      for (const [path, last] of this.sequences) this.prepared.sequence.run(path, last);
+      for (const [path, last] of this.sequences) this.prepared.sequence.run(last, path);
       this.database.exec('COMMIT');
       this.sequences.clear();
       this.stale.clear();
+      this.seen.clear();
     } catch (error) {
-      // [D3] Memory and file differ now; the broker stops answering, and says why.
-      this.failure = error;
-      process.stderr.write(`broker: the data file cannot be written: ${String(error)}\n`);
+      this.fail(error);
     }
   }
 
-  private apply(change: StoreChange): void {
+  /** [D3] Memory and file differ now; the broker stops answering, and says why. */
+  private fail(error: unknown): void {
+    this.failure = error;
+    process.stderr.write(`broker: the data file cannot be written: ${String(error)}\n`);
+    try {
+      if (this.database.isTransaction) this.database.exec('ROLLBACK');
+    } catch {
+      // What is not committed is rolled back when the file is next opened.
+    }
+  }
+
+  private apply(change: Pending): void {
+    const { add, remove, writeState, clearState, define, undefine } = this.prepared;
     switch (change.kind) {
       case 'add':
-        this.prepared.add.run(...fieldsOf(change.queue, change.entry), ...contentOf(change));
+        add.run(...tables.columnsOf(change.id, change.entry, change.message));
         return;
       case 'update':
         this.update(change);
         return;
-      case 'remove':
-        this.prepared.remove.run(change.id);
+      case 'move':
+        this.move(change);
         return;
-      case 'sequence':
+      case 'remove':
+        remove.run(change.id);
         return;
       case 'seen':
-        this.prepared.seen.run(change.queue, change.messageId, change.expiresAt);
+        this.prepared.seen.run(change.id, numberOf(change.id), change.messageId, change.expiresAt);
         return;
       case 'forget':
-        this.prepared.forget.run(change.queue, change.until);
+        this.forget(change);
         return;
-      case 'state':
-        if (change.state === null) this.prepared.clearState.run(change.queue, change.sessionId);
-        else {
-          const { queue, sessionId, state, updatedAt } = change;
-          this.prepared.writeState.run(queue, sessionId, state, updatedAt);
-        }
+      case 'state': {
+        const { queue, sessionId, state, updatedAt } = change;
+        if (state === null) clearState.run(queue, sessionId);
+        else writeState.run(queue, sessionId, state, updatedAt);
         return;
+      }
       case 'define':
-        this.prepared.define.run(change.path, change.text);
+        define.run(change.path, change.text);
         return;
       case 'undefine':
-        this.prepared.undefine.run(change.path);
+        undefine.run(change.path);
         return;
       case 'purge':
-        this.purge(change.queue);
+        this.purge(change);
     }
   }
 
-  private purge(queue: string): void {
-    const { purgeMessages, purgeSeen, purgeStates, purgeSequence } = this.prepared;
-    for (const statement of [purgeMessages, purgeSeen, purgeStates, purgeSequence]) {
-      statement.run(queue);
-    }
+  private update({ id, entry, properties = [] }: Extract<Change, { kind: 'update' }>): void {
+    this.prepared.update.run(entry.deliveryCount, Number(entry.deferred), id);
+    this.addProperties(id, properties);
   }
 
-  private update({ queue, entry, properties }: Extract<Change, { kind: 'update' }>): void {
-    const { id, sequence, enqueuedAt, expiresAt, deliveryCount, scheduledAt } = entry;
-    const expires = Number.isFinite(expiresAt) ? expiresAt : null;
-    const flag = Number(entry.deferred);
-    this.prepared.update.run(
-      ...[queue, sequence, enqueuedAt, expires, deliveryCount, scheduledAt, flag, entry.source, id],
+  private move({ from, id, entry, properties = [] }: Extract<Change, { kind: 'move' }>): void {
+    const { enqueuedAt, expiresAt, deliveryCount, scheduledAt, deferred, source } = entry;
+    this.prepared.move.run(
+      ...[id, enqueuedAt, tables.orNever(expiresAt), deliveryCount],
+      ...[scheduledAt, Number(deferred), source, from],
     );
-    if (!properties?.length) return;
-    const content = bytesOf(this.prepared.read.get(id));
-    if (content) this.prepared.rewrite.run(withProperties(content.bare, properties), id);
+    this.addProperties(id, properties);
+  }
+
+  private addProperties(id: number, properties: readonly Property[]): void {
+    const stored = properties.length > 0 ? this.prepared.find.get(id) : undefined;
+    if (!stored) return;
+    this.prepared.rewrite.run(withProperties(tables.contentOf(stored).bare, properties), id);
+  }
+
+  /** Ids were seen in the order of their numbers: what is over is a range at the front. */
+  private forget({ firstId, until }: Extract<Change, { kind: 'forget' }>): void {
+    const end = firstId + tables.sequencesPerQueue;
+    const live = this.prepared.firstSeenAfter.get(firstId, end, until);
+    this.prepared.forget.run(firstId, live ? Number(live['id']) : end);
+  }
+
+  private purge({ queue, firstId }: Extract<Pending, { kind: 'purge' }>): void {
+    this.purgeMessages(firstId);
+    this.prepared.purgeStates.run(queue);
+    this.prepared.purgeQueue.run(queue);
+  }
+
+  private purgeMessages(firstId: number): void {
+    this.prepared.purgeMessages.run(firstId, firstId + tables.sequencesPerQueue);
+    this.prepared.forget.run(firstId, firstId + tables.sequencesPerQueue);
+  }
+
+  /** What is known of a message; undefined when it is gone. */
+  load(id: number): Entry | undefined {
+    return this.find(id)?.entry;
   }
 
   /** The bytes of a message; undefined when it is gone. */
   read(id: number): Content | undefined {
+    return this.find(id)?.content;
+  }
+
+  private find(id: number): CachedMessage | undefined {
+    const cached = this.cache.get(id);
+    if (cached) return cached;
     if (this.stale.has(id)) this.commit(); // [D2]
-    return bytesOf(this.prepared.read.get(id));
+    const stored = this.prepared.find.get(id);
+    if (!stored) return undefined;
+    const message = { entry: tables.entryOf(stored), content: tables.contentOf(stored) };
+    this.cache.put(id, message);
+    return message;
   }
 
   /** Messages of a queue in order, whatever their place [SB 12.8]. */
   peek(queue: string, from: number, count: number): { entry: Entry; content: Content }[] {
     this.commit();
-    return this.prepared.peek.all(queue, from, count).map((stored) => ({
-      entry: entryOf(stored),
-      content: bytesOf(stored) ?? { annotations: Buffer.alloc(0), bare: Buffer.alloc(0) },
+    const firstId = this.queues.get(queue)?.firstId ?? 0;
+    const start = firstId + Math.min(Math.max(from, 0), tables.sequencesPerQueue);
+    const found = this.prepared.peek.all(start, firstId + tables.sequencesPerQueue, count);
+    return found.map((stored) => ({
+      entry: tables.entryOf(stored),
+      content: tables.contentOf(stored),
     }));
   }
 
-  *entries(queue: string): Generator<Entry> {
-    for (const stored of this.prepared.index.iterate(queue)) yield entryOf(stored);
+  /** Shows all messages of a queue in order, without their bytes: the columns of `backlog`. */
+  eachStored({ firstId }: OpenedQueue, show: (stored: Stored) => void): void {
+    const end = firstId + tables.sequencesPerQueue;
+    for (const columns of this.prepared.backlog.iterate(firstId, end)) {
+      if (Array.isArray(columns)) show(tables.storedOf(columns));
+    }
   }
 
-  *seenIds(queue: string): Generator<{ messageId: string; expiresAt: number }> {
-    for (const stored of this.prepared.seenIds.iterate(queue)) {
-      yield { messageId: String(stored['message_id']), expiresAt: Number(stored['expires_at']) };
-    }
+  /** Until when a message id counts as seen in a queue. */
+  seenUntil({ firstId }: OpenedQueue, messageId: string): number | undefined {
+    const pending = this.seen.get(seenKey(firstId, messageId));
+    if (pending !== undefined) return pending;
+    const stored = this.prepared.seenUntil.get(numberOf(firstId), messageId);
+    return stored && Number(stored['expires_at']);
   }
 
   /** What was defined at run time, by path. */
@@ -248,23 +334,10 @@ export class Store {
       .map((stored) => ({ path: String(stored['path']), text: String(stored['text']) }));
   }
 
-  lastId(): number {
-    return Number(this.prepared.lastId.get()?.['id'] ?? 0);
-  }
-
-  lastSequence(queue: string): number {
-    return Number(this.prepared.lastSequence.get(queue)?.['last_sequence'] ?? 0);
-  }
-
-  sizeOf(queue: string): number {
-    this.commit();
-    return Number(this.prepared.size.get(queue)?.['bytes'] ?? 0);
-  }
-
   readState(queue: string, sessionId: string): Buffer | null {
     this.commit();
-    const state = this.prepared.readState.get(queue, sessionId)?.['state'];
-    return state instanceof Uint8Array ? bufferOf(state) : null;
+    const stored = this.prepared.readState.get(queue, sessionId);
+    return stored ? tables.bufferOf(stored['state']) : null;
   }
 
   statesSince(queue: string, at: number): string[] {
@@ -272,55 +345,35 @@ export class Store {
     return this.prepared.statesSince.all(queue, at).map((stored) => String(stored['session_id']));
   }
 
+  /** Commits what is recorded and gives the file free; again is harmless. */
   close(): void {
+    if (this.isClosed) return;
     this.flush();
     this.isClosed = true;
     this.database.close();
   }
 }
 
-function fieldsOf(queue: string, entry: Entry) {
-  const expiresAt = Number.isFinite(entry.expiresAt) ? entry.expiresAt : null;
-  const { id, sequence, enqueuedSequence, sessionId, messageId, enqueuedAt, ttlMs } = entry;
-  const { deliveryCount, scheduledAt, deferred, source, size } = entry;
-  return [
-    ...[id, queue, sequence, enqueuedSequence, sessionId, messageId, enqueuedAt, expiresAt, ttlMs],
-    ...[deliveryCount, scheduledAt, Number(deferred), source, size],
-  ];
+/** One process owns the file; a second one on it fails here instead of corrupting the queues. */
+function openDatabase(file: string): DatabaseSync {
+  let database: DatabaseSync | undefined;
+  try {
+    database = new DatabaseSync(file);
+    database.exec('PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL;');
+    database.exec(`PRAGMA synchronous = NORMAL; PRAGMA cache_size = -${pageCacheKib};`);
+    const version = Number(database.prepare('PRAGMA user_version').get()?.['user_version']);
+    const tableCount = database.prepare('SELECT COUNT(*) AS count FROM sqlite_schema').get();
+    if (version !== tables.schemaVersion && tableCount?.['count'] !== 0) {
+      throw new DataFileFault(`It was written by version ${version}; remove it to start afresh.`);
+    }
+    database.exec(`PRAGMA user_version = ${tables.schemaVersion}; ${tables.schema}`);
+    return database;
+  } catch (error) {
+    database?.close();
+    const cause = error instanceof Error ? error.message : String(error);
+    throw new DataFileFault(`The data file ${file} cannot be used: ${cause}`, { cause: error });
+  }
 }
 
-function contentOf({ message }: Extract<Change, { kind: 'add' }>): [Buffer, Buffer] {
-  return [message.annotations, message.bare];
-}
-
-function entryOf(stored: Stored): Entry {
-  const number = (name: string): number => Number(stored[name]);
-  const optional = (name: string): number | null => (stored[name] === null ? null : number(name));
-  const text = (name: string): string | null =>
-    stored[name] === null ? null : String(stored[name]);
-  return {
-    id: number('id'),
-    sequence: number('sequence'),
-    enqueuedSequence: number('enqueued_sequence'),
-    sessionId: text('session_id'),
-    messageId: text('message_id') ?? '',
-    enqueuedAt: number('enqueued_at'),
-    expiresAt: optional('expires_at') ?? Infinity,
-    ttlMs: optional('ttl_ms'),
-    deliveryCount: number('delivery_count'),
-    scheduledAt: optional('scheduled_at'),
-    deferred: number('deferred') === 1,
-    source: text('source'),
-    size: number('size'),
-    place: 'pending',
-  };
-}
-
-function bytesOf(stored: Stored | undefined): Content | undefined {
-  const [annotations, bare] = [stored?.['annotations'], stored?.['bare']];
-  if (!(annotations instanceof Uint8Array) || !(bare instanceof Uint8Array)) return undefined;
-  return { annotations: bufferOf(annotations), bare: bufferOf(bare) };
-}
-
-const bufferOf = (bytes: Uint8Array): Buffer =>
-  Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+const numberOf = (id: number): number => Math.floor(id / tables.sequencesPerQueue);
+const seenKey = (id: number, messageId: string): string => `${numberOf(id)}/${messageId}`;

@@ -13,6 +13,7 @@
 //       without it.
 import { refusals } from './conditions.ts';
 import { DuplicateWindow } from './duplicates.ts';
+import type { EntityPort } from './entity-port.ts';
 import type { Entity } from './entity.ts';
 import type { Entry } from './lane.ts';
 import { deadLetterProperties, withProperties } from './message.ts';
@@ -39,12 +40,9 @@ export interface Publication {
 }
 
 /** What a topic asks of its surroundings. */
-export interface TopicPort {
-  recordSequence(path: string, sequence: number): void;
-  recordSeen(path: string, messageId: string, expiresAt: number): void;
-  forgetSeen(path: string, until: number): void;
+export type TopicPort = Pick<EntityPort, 'record' | 'seenUntil'> & {
   read(id: number): Content | undefined;
-}
+};
 
 /** A message for one subscription; a reason sends it to the dead-letter queue. */
 interface Copy {
@@ -70,11 +68,11 @@ export class Topic {
   detectDuplicates(seconds: number | undefined): void {
     if (seconds === undefined) this.duplicates = undefined;
     else if (this.duplicates) this.duplicates.windowMs = seconds * 1000;
-    else this.duplicates = new DuplicateWindow(seconds * 1000);
-  }
-
-  restoreSeen(messageId: string, expiresAt: number): void {
-    this.duplicates?.restore(messageId, expiresAt);
+    else {
+      const { entity, port } = this;
+      const windowMs = seconds * 1000;
+      this.duplicates = new DuplicateWindow({ windowMs, firstId: entity.firstId, port });
+    }
   }
 
   /** Records a send. All or nothing: throws a Refusal and changes nothing. */
@@ -87,18 +85,22 @@ export class Topic {
     const copied: ParsedMessage[] = [];
     const scheduled: Entry[] = [];
     for (const message of messages) {
-      if (this.isDuplicate(message.messageId, now)) sequences.push(0);
-      else if (message.scheduledAt !== null && message.scheduledAt > now) {
+      if (this.duplicates?.has(message.messageId, now)) {
+        sequences.push(0);
+        continue;
+      }
+      if (message.scheduledAt !== null && message.scheduledAt > now) {
         const prepared = this.entity.prepare([message], now);
         scheduled.push(...prepared.entries);
-        sequences.push(...prepared.sequences);
       } else {
         const enqueuedSequence = ++this.entity.lastSequence;
-        sequences.push(enqueuedSequence);
         copied.push({ ...message, enqueuedSequence, ttlMs: this.timeToLive(message.ttlMs) });
       }
+      const { firstId, lastSequence } = this.entity;
+      sequences.push(lastSequence);
+      this.duplicates?.remember({ id: firstId + lastSequence, messageId: message.messageId }, now);
     }
-    this.port.recordSequence(this.entity.path, this.entity.lastSequence);
+    this.entity.recordSequence();
     const publish = this.copy(copied, now);
     return {
       sequences,
@@ -125,15 +127,6 @@ export class Topic {
     }
     if (messages.length === 0) return undefined;
     return { count: messages.length, publish: this.copy(messages, now) };
-  }
-
-  private isDuplicate(messageId: string, now: number): boolean {
-    if (!this.duplicates) return false;
-    if (this.duplicates.has(messageId, now)) return true;
-    const expiresAt = this.duplicates.add(messageId, now);
-    this.port.recordSeen(this.entity.path, messageId, expiresAt);
-    if (this.duplicates.forget(now)) this.port.forgetSeen(this.entity.path, now);
-    return false;
   }
 
   private timeToLive(ttlMs: number | null): number | null {
