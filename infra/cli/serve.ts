@@ -31,6 +31,7 @@ interface PortFlags {
 
 interface StackFlags extends Global, DataFlags, PortFlags {
   app?: string;
+  cors?: string;
   config?: string;
   cosmosFaultPort?: number;
   verbose?: true;
@@ -62,7 +63,7 @@ export function addServeCommands(program: Command, cliFile: string, ended: Ended
     .command('dev')
     .description('run the stack and an app, start the host again when the app changes');
   stackFlags(dev).action(async (_, command: Command) => {
-    ended(await runStack(command.optsWithGlobals<StackFlags>(), { cliFile, watch: true }));
+    ended(await runStack(await stackFlagsOf(command), { cliFile, watch: true }));
   });
 
   const cloud = program
@@ -80,11 +81,11 @@ export function addServeCommands(program: Command, cliFile: string, ended: Ended
       'run only the host with the app; its cloud is the one in ServiceBusConnection and ' +
         'CosmosConnection, else the local one on the given ports',
     )
-    .option('--app <dir>', 'folder of the built Functions app (default: this package)')
-    .option('--verbose', 'log what the host does')
-    .option('--port <n>', 'HTTP port, 0 = any free', portNumber, defaultPorts.http);
-  dataFlags(cloudPortFlags(host)).action(async (_, command: Command) => {
-    ended(await runHost(command.optsWithGlobals<StackFlags>()));
+    .argument('[app]', 'the same as --app');
+  appFlags(host);
+  dataFlags(cloudPortFlags(host)).action(async (app: string | undefined, _, command: Command) => {
+    if (app !== undefined) command.setOptionValue('app', app);
+    ended(await runHost(await stackFlagsOf(command)));
   });
 
   program
@@ -102,12 +103,35 @@ export function addServeCommands(program: Command, cliFile: string, ended: Ended
 }
 
 function stackFlags(command: Command): Command {
-  command
-    .option('--app <dir>', 'folder of the built Functions app (default: this package)')
-    .option('--config <file>', "queues, in the shape of the Service Bus emulator's Config.json")
+  command.option(
+    '--config <file>',
+    "queues, in the shape of the Service Bus emulator's Config.json",
+  );
+  return dataFlags(cloudPortFlags(appFlags(command)));
+}
+
+function appFlags(command: Command): Command {
+  return command
+    .option(
+      '--app <dir>',
+      'folder of a built Functions app (default: this package); logs what `func start` would',
+    )
     .option('--verbose', 'log what the host does')
-    .option('--port <n>', 'HTTP port, 0 = any free', portNumber, defaultPorts.http);
-  return dataFlags(cloudPortFlags(command));
+    .option('--cors <origins>', 'allowed origins, comma separated (default: Host.CORS)')
+    .option(
+      '--port <n>',
+      'HTTP port, 0 = any free (default with --app: Host.LocalHttpPort)',
+      portNumber,
+      defaultPorts.http,
+    );
+}
+
+/** The flags; without --port an app's local.settings.json may name the port, as for `func`. */
+async function stackFlagsOf(command: Command): Promise<StackFlags> {
+  const flags = command.optsWithGlobals<StackFlags>();
+  if (flags.app === undefined || command.getOptionValueSource('port') !== 'default') return flags;
+  const { readLocalHost } = await import('../local/host/settings.ts');
+  return { ...flags, port: readLocalHost(appDirOf(flags)).port ?? flags.port };
 }
 
 function cloudPortFlags(command: Command): Command {
@@ -160,6 +184,11 @@ function appDirOf(flags: { app?: string }): string {
   return appDir;
 }
 
+/** Another app has no board. */
+function readyLine(url: string, { app }: StackFlags): string {
+  return app === undefined ? `ready ${url} board ${url}/api/board` : `ready ${url}`;
+}
+
 interface Mode {
   cliFile: string;
   watch: boolean;
@@ -176,13 +205,15 @@ async function runStack(flags: StackFlags, mode: Mode): Promise<number> {
     ports: portsOf(flags),
     configFile: flags.config && resolve(flags.config),
     watch: mode.watch,
-    isVerbose: flags.verbose === true,
+    isVerbose: flags.verbose === true || flags.app !== undefined,
+    isColoured: process.stderr.isTTY && process.env['NO_COLOR'] === undefined,
+    cors: flags.cors,
     log: note,
     onReady(stack) {
       if (flags.json) {
         const { url: http, serviceBus, cosmos, pids } = stack;
         printJson({ ready: true, http, serviceBus, cosmos, pids });
-      } else printLine(`ready ${stack.url} board ${stack.url}/api/board`);
+      } else printLine(readyLine(stack.url, flags));
       const { sample } = mode;
       return sample && feedSample({ flags, sample, dataDir, stack });
     },
@@ -263,11 +294,14 @@ async function runCloud(flags: StackFlags): Promise<number> {
 async function runHost(flags: StackFlags): Promise<number> {
   const { runChild } = await import('../local/child.ts');
   const { startHost } = await import('../local/host/host.ts');
+  const { corsOf } = await import('../local/host/settings.ts');
   const { claim, openDataFolder, partOf } = await import('../local/data-folder.ts');
   return runChild({
     orphan: { closeAfterMs: 0, endAfterMs: 4_000 },
     async start(isLaunched) {
       const appDir = appDirOf(flags);
+      // a launcher names the app always, and says what it wants to hear
+      const isVerbose = flags.verbose === true || (flags.app !== undefined && !isLaunched);
       const folder = flags.memory ? undefined : openDataFolder(flags.data);
       const claimed = folder ? await claim(folder, 'host', { isLaunched }) : undefined;
       // A storage account in the environment would be used for the hub; here the hub is ours.
@@ -279,7 +313,9 @@ async function runHost(flags: StackFlags): Promise<number> {
         port: flags.port,
         dataDir: folder ? partOf(folder, 'host') : ':memory:',
         settings: isGiven ? givenSettings() : hostSettings(cloudAddressOn(portsOf(flags))),
-        logLevel: flags.verbose ? 'information' : 'warning',
+        logLevel: isVerbose ? 'information' : 'warning',
+        isColoured: process.env['FORCE_COLOR'] === '1',
+        ...(flags.cors === undefined ? {} : { cors: corsOf(flags.cors) }),
         log: printLine,
       }).catch((error: unknown) => {
         throw portFault(error, { http: flags.port });
@@ -291,8 +327,8 @@ async function runHost(flags: StackFlags): Promise<number> {
           url: host.url,
           functions: host.functions.length,
         },
-        async close() {
-          await host.close();
+        async close(drainMs) {
+          await host.close(drainMs);
           claimed?.release();
         },
       };
@@ -300,7 +336,7 @@ async function runHost(flags: StackFlags): Promise<number> {
     announce(ready) {
       if (ready.kind !== 'hostReady') return;
       if (flags.json) printJson({ ready: true, http: ready.url, pid: process.pid });
-      else printLine(`ready ${ready.url} board ${ready.url}/api/board`);
+      else printLine(readyLine(ready.url, flags));
     },
   });
 }

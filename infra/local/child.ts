@@ -14,7 +14,7 @@ import type { ErrorCode } from '../../shared/errors.ts';
 import type { CloudAddress, CloudUsage, StackPorts } from './address.ts';
 
 /** What a launcher says to its processes. */
-export type ToChild = { kind: 'stop' } | { kind: 'usage' };
+export type ToChild = { kind: 'stop'; drainMs?: number } | { kind: 'usage' };
 
 /** What a process says to its launcher. */
 export type FromChild =
@@ -29,7 +29,8 @@ export interface Running {
   /** What the launcher, or the person at the terminal, is told. */
   ready: Extract<FromChild, { kind: 'cloudReady' | 'hostReady' }>;
   usage?: () => CloudUsage;
-  close(): Promise<void>;
+  /** `drainMs`: how long what is in flight may take; undefined = as long as the end allows. */
+  close(drainMs?: number): Promise<void>;
 }
 
 export interface ChildOptions {
@@ -50,7 +51,7 @@ const closeWithinMs = 9_000;
 export async function runChild(options: ChildOptions): Promise<number> {
   const isLaunched = process.env[launchedMark] !== undefined;
   for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {}); // [P3]
-  const ending = Promise.withResolvers<{ closeAfterMs: number; endAfterMs: number }>();
+  const ending = Promise.withResolvers<Ending>();
   listen(isLaunched, ending.resolve, options.orphan);
   let running: Running;
   try {
@@ -65,14 +66,20 @@ export async function runChild(options: ChildOptions): Promise<number> {
   });
   if (isLaunched) tell(running.ready);
   else options.announce(running.ready);
-  const { closeAfterMs, endAfterMs } = await ending.promise;
+  const { closeAfterMs, endAfterMs, drainMs } = await ending.promise;
   realClock.after(endAfterMs, () => process.exit(1));
   await new Promise<void>((resolve) => void setTimeout(resolve, closeAfterMs));
-  await running.close();
+  await running.close(drainMs);
   return 0;
 }
 
-type End = (how: { closeAfterMs: number; endAfterMs: number }) => void;
+interface Ending {
+  closeAfterMs: number;
+  endAfterMs: number;
+  drainMs?: number | undefined;
+}
+
+type End = (how: Ending) => void;
 
 function listen(isLaunched: boolean, end: End, orphan: ChildOptions['orphan']): void {
   const atOnce = { closeAfterMs: 0, endAfterMs: closeWithinMs };
@@ -81,7 +88,7 @@ function listen(isLaunched: boolean, end: End, orphan: ChildOptions['orphan']): 
   }
   if (!isLaunched) return;
   process.on('message', (message: ToChild) => {
-    if (message.kind === 'stop') end(atOnce);
+    if (message.kind === 'stop') end({ ...atOnce, drainMs: message.drainMs });
   });
   process.on('disconnect', () => {
     // A process still starting has nothing to close; it must end all the same [P2].

@@ -27,6 +27,10 @@ export interface LaunchOptions {
   /** Restart the host when the built app changes. */
   watch: boolean;
   isVerbose: boolean;
+  /** The lines go to a terminal that shows colours. */
+  isColoured: boolean;
+  /** Allowed origins, comma separated. */
+  cors?: string | undefined;
   log(line: string): void;
   /** Everything is up. What it returns ends the stack when it settles; nothing = run on. */
   onReady(stack: LaunchedStack): Promise<number> | undefined;
@@ -172,7 +176,8 @@ class Processes {
   }
 
   #superviseHost(address: CloudAddress): SupervisedProcess {
-    const { cliFile, appDir, isVerbose, log } = this.#options;
+    const { cliFile, appDir, isVerbose, isColoured, cors, log } = this.#options;
+    const colour = isColoured ? { FORCE_COLOR: '1' } : {};
     return new SupervisedProcess({
       name: 'host',
       command: () => ({
@@ -180,8 +185,14 @@ class Processes {
           ...[cliFile, 'host', '--app', appDir, ...this.#dataFlags()],
           ...['--port', String(this.#ports.http)],
           ...(isVerbose ? ['--verbose'] : []),
+          ...(cors === undefined ? [] : ['--cors', cors]),
         ],
-        env: { ...process.env, ...hostSettings(address), AzureWebJobsStorage: undefined },
+        env: {
+          ...process.env,
+          ...colour,
+          ...hostSettings(address),
+          AzureWebJobsStorage: undefined,
+        },
       }),
       log: (line) => log(line),
       onStopRequested: () => this.end(0),

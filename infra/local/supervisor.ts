@@ -32,6 +32,7 @@ const pauseMsFirst = 250;
 const pauseMsMax = 10_000;
 const quietMs = 30_000;
 const restartWithinMs = 9_000;
+const restartDrainMs = 500;
 const usageWithinMs = 2_000;
 
 export class SupervisedProcess {
@@ -68,11 +69,11 @@ export class SupervisedProcess {
     return this.#first.promise;
   }
 
-  /** Ends the process and starts it again, in order. */
+  /** Ends the process and starts it again, in order; a developer waits for it, so it is quick. */
   async restart(): Promise<void> {
     if (this.#isStopping || this.#isRestarting) return;
     this.#isRestarting = true;
-    await this.#end(restartWithinMs);
+    await this.#end(restartWithinMs, restartDrainMs);
     this.#isRestarting = false;
     if (!this.#isStopping && !this.#child) this.#start();
   }
@@ -167,10 +168,10 @@ export class SupervisedProcess {
     });
   }
 
-  async #end(limitMs: number): Promise<void> {
+  async #end(limitMs: number, drainMs?: number): Promise<void> {
     const child = this.#child;
     if (!child) return;
-    say(child, { kind: 'stop' });
+    say(child, { kind: 'stop', ...(drainMs === undefined ? {} : { drainMs }) });
     const limit = realClock.after(limitMs, () => {
       this.#spec.log(`${this.#spec.name} did not end within ${limitMs} ms, ending it by force`);
       child.kill('SIGKILL');

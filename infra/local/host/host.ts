@@ -62,8 +62,8 @@ export interface FunctionsHost {
   usage(): { storageTransactions: number; episodes: number; activities: number };
   /** Stops listeners and finishes what is in flight. HTTP stays open. */
   drain(): Promise<void>;
-  /** Drains (bounded), runs appTerminate hooks (<= 5 s), closes hub and HTTP. */
-  close(): Promise<void>;
+  /** Drains (at most 4.5 s), runs appTerminate hooks (at most 5 s), closes hub and HTTP. */
+  close(drainMs?: number): Promise<void>;
 }
 
 /** Together below the ten seconds a Ctrl-C may take. */
@@ -247,14 +247,14 @@ function createApi(parts: Parts, accepted: readonly HttpFunction[]): FunctionsHo
     },
     usage: () => hub.usage(),
     drain,
-    close: () => (closing ??= closeHost(parts, drain)),
+    close: (drainMs = drainMsMax) => (closing ??= closeHost(parts, drain, drainMs)),
   };
 }
 
-async function closeHost(parts: Parts, drain: () => Promise<void>): Promise<void> {
+async function closeHost(parts: Parts, drain: () => Promise<void>, drainMs: number): Promise<void> {
   const { app, invoker, say, undo } = parts;
   // of real time, whatever clock the functions have
-  const isDrained = await within(realClock, drainMsMax, drain());
+  const isDrained = await within(realClock, drainMs, drain());
   if (!isDrained) {
     say('warning', `Stopped with functions in flight: ${invoker.running().join(', ')}`);
   }

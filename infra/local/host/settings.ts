@@ -88,14 +88,14 @@ export function readLocalHost(appDir: string): LocalHost {
   const isPort = Number.isInteger(port) && port > 0 && port < 65_536;
   return {
     ...(isPort ? { port } : {}),
-    cors: {
-      origins: String(host['CORS'] ?? '')
-        .split(',')
-        .map((origin) => origin.trim().replace(/\/$/, ''))
-        .filter(Boolean),
-      isCredentialed: isTrue(host['CORSCredentials']),
-    },
+    cors: corsOf(String(host['CORS'] ?? ''), isTrue(host['CORSCredentials'])),
   };
+}
+
+/** Origins as core tools take them: comma separated. */
+export function corsOf(text: string, isCredentialed = false): CorsSettings {
+  const origins = text.split(',').map((origin) => origin.trim().replace(/\/$/, ''));
+  return { origins: origins.filter(Boolean), isCredentialed };
 }
 
 /** The value of an app setting; undefined when unset or empty. */
