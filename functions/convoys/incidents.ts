@@ -2,7 +2,7 @@
 // incident's previous event. `late: 'amend'`, so that the same stream gives the same figures
 // however slowly it is fed.
 import { z } from 'zod';
-import { defineConvoy } from '../../shared/convoy/definition.ts';
+import { type ConvoyOptions, defineConvoy } from '../../shared/convoy/definition.ts';
 
 interface Incident {
   /** Type of the last event: New, Active, Awaiting User Info, Resolved, Closed … */
@@ -14,9 +14,11 @@ interface Incident {
 const initialState: Incident = { status: '', events: 0, lastAt: null };
 const minuteMs = 60_000;
 
-export const incidents = defineConvoy({
+const schema = z.looseObject({});
+
+export const incidentsOptions: ConvoyOptions<typeof schema, Incident> = {
   name: 'incidents',
-  schema: z.looseObject({}),
+  schema,
   initialState,
   apply(incident, message, context) {
     context.emit('incident.updated', { id: message.id, status: message.type });
@@ -37,4 +39,6 @@ export const incidents = defineConvoy({
         before.lastAt === null ? 0 : (message.occurredAt - before.lastAt) / minuteMs,
     },
   ],
-});
+};
+
+export const incidents = defineConvoy(incidentsOptions);

@@ -1,7 +1,7 @@
 // A ledger per customer: a signed integer `amount`, any type, zero is legal. What would make the
-// balance negative is refused.
+// balance negative is refused. One window a day of what was booked.
 import { z } from 'zod';
-import { defineConvoy } from '../../shared/convoy/definition.ts';
+import { type ConvoyOptions, defineConvoy } from '../../shared/convoy/definition.ts';
 
 interface Ledger {
   /** In the smallest unit of the currency. */
@@ -11,9 +11,11 @@ interface Ledger {
 
 const initialState: Ledger = { balance: 0, entries: 0 };
 
-export const ledger = defineConvoy({
+const schema = z.looseObject({ amount: z.coerce.number().int() });
+
+export const ledgerOptions: ConvoyOptions<typeof schema, Ledger> = {
   name: 'ledger',
-  schema: z.looseObject({ amount: z.coerce.number().int() }),
+  schema,
   initialState,
   apply(account, message, context) {
     const { amount } = message.body;
@@ -27,4 +29,16 @@ export const ledger = defineConvoy({
     context.emit('ledger.booked', { id: message.id, amount, balance });
     return { balance, entries: account.entries + 1 };
   },
-});
+  windows: [
+    {
+      name: 'day',
+      kind: 'tumbling',
+      seconds: 86_400,
+      quietSeconds: 60,
+      late: 'amend',
+      value: (message) => message.body.amount,
+    },
+  ],
+};
+
+export const ledger = defineConvoy(ledgerOptions);

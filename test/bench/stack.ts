@@ -101,6 +101,7 @@ export interface HostUsage {
 
 export interface Host extends AsyncDisposable {
   readonly pid: number;
+  readonly url: string;
   usage(): Promise<HostUsage>;
   /** `kill -9`; the supervisor starts it again. */
   kill(): void;
@@ -133,6 +134,7 @@ export async function startHost({ name, appDir, cloud, log }: HostOptions): Prom
     get pid() {
       return host.pid ?? 0;
     },
+    url: ready.url,
     async usage() {
       const response = await fetch(`${ready.url}/admin/host/usage`);
       return (await response.json()) as HostUsage;

@@ -12,6 +12,10 @@ const withTopics = (...topics: unknown[]): unknown => ({
   UserConfig: { Namespaces: [{ Name: 'sbemulatorns', Queues: [], Topics: topics }] },
 });
 
+const queuesOfApp = [
+  ...['orders', 'ledger', 'incidents', 'telemetry'],
+  ...['ledger-by-seq', 'incidents-by-seq', 'telemetry-by-seq'],
+];
 const shipped = new URL('../../infra/local/broker/Config.json', import.meta.url);
 
 describe('Config.json', () => {
@@ -19,8 +23,8 @@ describe('Config.json', () => {
     const { queues } = parseNamespaceConfig(JSON.parse(readFileSync(shipped, 'utf8')));
 
     expect(queues.map((queue) => queue.name)).toEqual([
-      ...['orders', 'ledger', 'incidents'],
-      ...['orders-out', 'ledger-out', 'incidents-out'],
+      ...queuesOfApp,
+      ...queuesOfApp.map((name) => `${name}-out`),
     ]);
     expect(queues[0]?.properties).toEqual({
       requiresSession: true,
@@ -28,7 +32,7 @@ describe('Config.json', () => {
       maxDeliveryCount: 10,
       deadLetterOnExpiration: false,
     });
-    expect(queues[4]?.properties).toEqual({
+    expect(queues[8]?.properties).toEqual({
       requiresSession: true,
       lockDurationSeconds: 60,
       maxDeliveryCount: 10,

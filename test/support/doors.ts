@@ -5,9 +5,10 @@ import type { Readable } from 'node:stream';
 import { setTimeout as pause } from 'node:timers/promises';
 import { ServiceBusClient } from '@azure/service-bus';
 import Long from 'long';
+import { packageRoot } from '../../infra/local/address.ts';
 import { toPathKey } from '../../shared/keys.ts';
 
-const convoyBin = join(import.meta.dirname, '..', '..', 'infra', 'convoy.mjs');
+const convoyBin = join(packageRoot(), 'infra', 'convoy.mjs');
 
 export interface Ended {
   code: number;

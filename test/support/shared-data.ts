@@ -5,8 +5,9 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
 import { describe, test } from 'vitest';
+import { packageRoot } from '../../infra/local/address.ts';
 
-const folder = join(import.meta.dirname, '..', '..', '..', 'shared', 'data');
+const folder = join(packageRoot(), '..', 'shared', 'data');
 
 export function dataFile(...steps: string[]): string {
   return join(folder, ...steps);
