@@ -1,10 +1,12 @@
 // What clients other than the JavaScript one say on the wire, replayed with a generic AMQP client:
 // the Python client (addresses), the .NET one (its SASL mechanism), Qpid and the like (PLAIN).
 import { once } from 'node:events';
+import { ServiceBusClient } from '@azure/service-bus';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { parseNamespaceConfig, startBroker } from '../../infra/local/broker/broker.ts';
 import type { Broker } from '../../infra/local/broker/broker.ts';
 import { connect, freeName, nextMessage, outcomeOf } from './rhea-client.ts';
+import type { ClientDelivery, ClientMessage } from './rhea-client.ts';
 
 let broker: Broker;
 
@@ -64,6 +66,65 @@ describe('who may', () => {
       expect([sending, tokens]).toEqual(['amqp:unauthorized-access', 'open']);
     });
   }
+});
+
+describe('settlements in words the Azure clients do not use', () => {
+  /** What the next receiver sees after this settlement of a fresh message. */
+  async function after(settle: (delivery: ClientDelivery) => void): Promise<ClientMessage> {
+    const connection = await connect(broker.port);
+    connection.open_sender({ target: { address: 'plain' } }).send({ body: 'x' });
+    const receiver = connection.open_receiver({
+      source: { address: 'plain' },
+      ...{ rcv_settle_mode: 1, autoaccept: false, credit_window: 0 },
+    });
+    receiver.add_credit(2);
+    settle((await nextMessage(receiver)).delivery);
+    const { message } = await nextMessage(receiver);
+    connection.close();
+    return message;
+  }
+
+  test('released gives back without counting', async () => {
+    const message = await after((delivery) => delivery.release());
+
+    expect(message.delivery_count ?? 0).toBe(0);
+  });
+
+  test('modified counts, whatever it says about the delivery', async () => {
+    const failed = await after((delivery) => delivery.modified({ delivery_failed: true }));
+    const quiet = await after((delivery) => delivery.modified({ delivery_failed: false }));
+
+    expect([failed.delivery_count, quiet.delivery_count]).toEqual([1, 1]);
+  });
+});
+
+describe('WebSockets', () => {
+  test('the client speaks wss only, also to an emulator, so there are none here', async () => {
+    const urls: string[] = [];
+    class Recorder {
+      onmessage = null;
+      onopen = null;
+      onclose = null;
+      onerror = null;
+      send(): void {}
+      close(): void {}
+      constructor(url: string) {
+        urls.push(url);
+        throw new Error('recorded');
+      }
+    }
+    const webSocketOptions = { webSocket: Recorder };
+    const retryOptions = { maxRetries: 0 };
+    const client = new ServiceBusClient(broker.connectionString, {
+      webSocketOptions,
+      retryOptions,
+    });
+
+    await expect(client.createSender('plain').sendMessages({ body: 'x' })).rejects.toThrow();
+    await client.close();
+
+    expect(urls).toEqual([`wss://localhost:${broker.port}/$servicebus/websocket`]);
+  });
 });
 
 describe('names of links', () => {

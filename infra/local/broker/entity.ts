@@ -211,6 +211,11 @@ export class Entity {
     this.countDelivery(locked, now, properties);
   }
 
+  release(locked: Locked, now: number): void {
+    this.unlock(locked);
+    this.giveBack(locked.entry, now);
+  }
+
   /** [SB 12.6] Out of the line until somebody asks for it by its number. */
   defer(locked: Locked, properties: readonly Property[] = []): void {
     this.unlock(locked);

@@ -41,6 +41,8 @@ export interface LinkPort {
 export type Outcome =
   | { kind: 'complete' }
   | { kind: 'abandon'; properties: Property[] }
+  /** Back without counting; no Azure client says it, others do [azure/amqpnetlite issue 342]. */
+  | { kind: 'release' }
   | { kind: 'defer'; properties: Property[] }
   | { kind: 'deadLetter'; properties: Property[] };
 
@@ -96,6 +98,8 @@ export function applyOutcome(
       return entity.complete(locked);
     case 'abandon':
       return entity.abandon(locked, now, outcome.properties);
+    case 'release':
+      return entity.release(locked, now);
     case 'defer':
       return entity.defer(locked, outcome.properties);
     case 'deadLetter':

@@ -81,7 +81,7 @@ export class SenderPort implements LinkPort {
   }
 }
 
-/** The words of AMQP for the four settlements [SB 8]. */
+/** The words of AMQP for the settlements [SB 8]. */
 export function outcomeOf(name: string, state: RheaOutcome | undefined): Outcome {
   switch (name) {
     case 'accepted':
@@ -93,7 +93,7 @@ export function outcomeOf(name: string, state: RheaOutcome | undefined): Outcome
       return { kind: state?.undeliverable_here ? 'defer' : 'abandon', properties };
     }
     default:
-      return { kind: 'abandon', properties: [] };
+      return { kind: 'release' };
   }
 }
 
