@@ -2,20 +2,28 @@
 // run on the local broker and, with a target that opens a namespace of Azure, against the real
 // service.
 import { ServiceBusClient } from '@azure/service-bus';
-import type { ServiceBusMessage, ServiceBusSessionReceiver } from '@azure/service-bus';
+import type { ServiceBusAdministrationClient, ServiceBusMessage } from '@azure/service-bus';
+import type { ServiceBusSessionReceiver } from '@azure/service-bus';
 import Long from 'long';
 import { describe, expect } from 'vitest';
+import { adminOf } from './service-bus-admin-client.ts';
 import { type ClaimOf, type Contract as ContractOf, claimsOf } from './claims.ts';
 
-/** A namespace with two empty queues, ten deliveries each. */
+/** A namespace with three empty queues, ten deliveries each. */
 export interface Target {
   connectionString: string;
+  /** The same for the administration client. */
+  adminConnectionString: string;
   sessionQueue: string;
   /** Without sessions; expired messages are dead-lettered. */
   plainQueue: string;
-  /** With sessions and duplicate detection of ten minutes. */
+  /** With sessions and duplicate detection. */
   dedupQueue: string;
   lockSeconds: number;
+  /** How long duplicates are remembered. */
+  windowSeconds: number;
+  /** A name of its own for an entity that a claim creates; it goes with the target. */
+  nameOf(what: string): string;
   /** Lets time pass for the service. */
   pass(ms: number): Promise<void>;
   close(): Promise<void>;
@@ -26,6 +34,7 @@ export type Contract = ContractOf<Target>;
 export interface World {
   target: Target;
   client: ServiceBusClient;
+  admin: ServiceBusAdministrationClient;
   queue: string;
 }
 
@@ -38,7 +47,8 @@ export const claimsFor = (contract: Contract): Claim =>
   claimsOf<Target, World>(contract, async (target, body) => {
     const client = new ServiceBusClient(target.connectionString, clientOptions);
     try {
-      await body({ target, client, queue: target.sessionQueue });
+      const admin = adminOf(target.adminConnectionString);
+      await body({ target, client, admin, queue: target.sessionQueue });
     } finally {
       await client.close();
     }
@@ -172,7 +182,7 @@ function sendingClaims(claim: Claim): void {
     await sender.sendMessages(message);
     await sender.sendMessages([message, { body: 2, sessionId: 'B', messageId: 'same' }]);
     const within = await client.createReceiver(target.dedupQueue).peekMessages(10);
-    await target.pass(601_000);
+    await target.pass(target.windowSeconds * 1000 + 1_000);
     await sender.sendMessages({ ...message, body: 3 });
 
     const peek = client.createReceiver(target.dedupQueue);
