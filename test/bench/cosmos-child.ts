@@ -1,5 +1,4 @@
 // The server of `cosmos-bench.ts` in a process of its own: says where it listens, and what it cost.
-import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { startCosmos } from '../../infra/local/cosmos/server.ts';
 
 /** Sent when the server listens. */
@@ -12,35 +11,51 @@ export interface CosmosReady {
 
 /** Answer to any message: costs since the message before. */
 export interface CosmosCost {
+  /** All threads. */
   cpuMs: number;
-  /** The longest time in which the event loop served nobody. */
+  /** The longest time in which the event loop served nobody … */
   blockMs: number;
+  /** … and the most that it worked in one such time: other processes cannot make this longer. */
+  blockCpuMs: number;
   rssMebibytes: number;
 }
 
-const resolutionMs = 1;
-const [file = ':memory:'] = process.argv.slice(2);
+const tickMs = 1;
+const [file = ':memory:', key] = process.argv.slice(2);
 const began = performance.now();
-const server = await startCosmos({ file, port: 0 });
+const server = await startCosmos({ file, port: 0, ...(key !== undefined && { key }) });
 const startMs = performance.now() - began;
-const delay = monitorEventLoopDelay({ resolution: resolutionMs });
-delay.enable();
 let cpu = process.cpuUsage();
+let [blockMs, blockCpuMs] = [0, 0];
 
-function tell(): void {
-  const used = process.cpuUsage(cpu);
-  cpu = process.cpuUsage();
-  const cost: CosmosCost = {
-    cpuMs: (used.user + used.system) / 1000,
-    blockMs: Math.max(0, delay.max / 1e6 - resolutionMs),
-    rssMebibytes: process.memoryUsage.rss() / 2 ** 20,
-  };
-  delay.reset();
-  process.send?.(cost);
+const workedMs = (): number => {
+  const { user, system } = process.threadCpuUsage();
+  return (user + system) / 1000;
+};
+let last = { atMs: performance.now(), workedMs: workedMs() };
+function tick(): void {
+  const now = { atMs: performance.now(), workedMs: workedMs() };
+  blockMs = Math.max(blockMs, now.atMs - last.atMs - tickMs);
+  blockCpuMs = Math.max(blockCpuMs, now.workedMs - last.workedMs);
+  last = now;
+  setTimeout(tick, tickMs);
 }
+tick();
 
-// A block is known only after the next turn of the meter's timer.
-process.on('message', () => setTimeout(tell, 5 * resolutionMs));
+process.on('message', () => {
+  // A block is known only after the next tick.
+  setTimeout(() => {
+    const used = process.cpuUsage(cpu);
+    cpu = process.cpuUsage();
+    const cost: CosmosCost = {
+      cpuMs: (used.user + used.system) / 1000,
+      ...{ blockMs, blockCpuMs },
+      rssMebibytes: process.memoryUsage.rss() / 2 ** 20,
+    };
+    [blockMs, blockCpuMs] = [0, 0];
+    process.send?.(cost);
+  }, 5 * tickMs);
+});
 process.on('disconnect', () => process.exit(0));
 const ready: CosmosReady = {
   connectionString: server.connectionString,

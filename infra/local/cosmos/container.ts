@@ -72,7 +72,7 @@ export function openContainer(
     ...read,
     number,
     database,
-    indexes: indexesOf(sql, number, read.policy),
+    indexes: indexesOf(sql, { number, policy: read.policy, paths: read.paths }),
     statements: {
       get: prepare(`SELECT lsn,pk,id,etag,expires,number,body FROM ${items}
         WHERE pk=? AND id=?`),

@@ -32,11 +32,21 @@ export interface PathIndex {
 
 const single = (path: string[]): CompositePath[] => [{ path, isDescending: false }];
 
+/** A container, as far as its indexes go. */
+interface Keyed {
+  number: number;
+  policy: IndexingPolicy;
+  /** The partition key, which has an index already. */
+  paths: readonly string[][];
+}
+
 /** The indexes that stand for a policy: its composites, then its named paths. */
-function indexesOfPolicy(policy: IndexingPolicy): PathIndex[] {
+function indexesOfPolicy({ policy, paths }: Keyed): PathIndex[] {
+  const keyPath = paths.length === 1 ? JSON.stringify(paths[0]) : '';
   return [...policy.composites, ...policy.named.map(single)]
     .filter((parts) => parts.every((part) => isPlainPath(part.path)))
-    .map((parts, at) => ({ suffix: `path_${at}`, parts, isComposite: parts.length > 1 }));
+    .map((parts, at) => ({ suffix: `path_${at}`, parts, isComposite: parts.length > 1 }))
+    .filter(({ parts, isComposite }) => isComposite || JSON.stringify(parts[0]?.path) !== keyPath);
 }
 
 function learnedPaths(sql: DatabaseSync, number: number): string[][] {
@@ -51,8 +61,9 @@ const learnedIndex = (path: string[], at: number): PathIndex => ({
 });
 
 /** All indexes of a container, as they are in the file. */
-export function indexesOf(sql: DatabaseSync, number: number, policy: IndexingPolicy): PathIndex[] {
-  return [...indexesOfPolicy(policy), ...learnedPaths(sql, number).map(learnedIndex)];
+export function indexesOf(sql: DatabaseSync, container: Keyed): PathIndex[] {
+  const learned = learnedPaths(sql, container.number);
+  return [...indexesOfPolicy(container), ...learned.map(learnedIndex)];
 }
 
 export const createLearned = `CREATE TABLE IF NOT EXISTS learned(
@@ -71,13 +82,14 @@ function createIndex(sql: DatabaseSync, number: number, index: PathIndex): void 
 }
 
 /** Makes the indexes of a policy, in place of all there were; inside a write. */
-export function createIndexes(sql: DatabaseSync, number: number, policy: IndexingPolicy): void {
+export function createIndexes(sql: DatabaseSync, container: Keyed): void {
+  const { number } = container;
   const before = sql
     .prepare(`SELECT name FROM sqlite_master WHERE type='index' AND (name GLOB ? OR name GLOB ?)`)
     .all(`items_${number}_path_*`, `items_${number}_learned_*`);
   for (const index of before) sql.exec(`DROP INDEX "${String(index['name'])}"`);
   sql.prepare('DELETE FROM learned WHERE container=?').run(number);
-  for (const index of indexesOfPolicy(policy)) createIndex(sql, number, index);
+  for (const index of indexesOfPolicy(container)) createIndex(sql, number, index);
 }
 
 /** Makes one more index for a path that queries ask for; false when there are enough. */

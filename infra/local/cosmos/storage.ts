@@ -25,7 +25,7 @@ import { CosmosError, ownerNotFound } from './errors.ts';
 import { openContainer, type Container } from './container.ts';
 import { createIndexes, createLearned } from './indexes.ts';
 import type { IndexingPolicy } from './indexing-policy.ts';
-import type { JsonObject } from './json.ts';
+import { splitPath, type JsonObject } from './json.ts';
 
 export type { Container } from './container.ts';
 
@@ -210,12 +210,13 @@ export class Storage {
     try {
       this.#begin.run();
       this.#reserveLsns(this.#pending.length);
+      const isLone = this.#pending.length === 1;
       for (const write of this.#pending) {
         writes.push(write);
-        settled.push(this.#applyOne(write));
+        settled.push(isLone ? this.#applyLone(write, reservedBefore) : this.#applyOne(write));
         if (performance.now() >= untilMs) break;
       }
-      this.#commit.run();
+      if (this.sql.isTransaction) this.#commit.run();
     } catch (error) {
       this.#lsnReserved = Math.min(reservedBefore, this.#lsn);
       if (this.sql.isTransaction) this.#rollback.run();
@@ -232,6 +233,21 @@ export class Storage {
 
   #lookAtWal(): void {
     if (this.onGrowth) this.onGrowth(Number(this.#walPages.get()?.['log']));
+  }
+
+  // With nobody else in the transaction there is nothing to keep: no savepoint is needed.
+  #applyLone(write: PendingWrite, reservedBefore: number): () => void {
+    try {
+      const value = write.apply();
+      return () => write.done(value);
+    } catch (error) {
+      if (!this.sql.isTransaction) throw error;
+      this.#rollback.run();
+      if (this.#lsnReserved !== reservedBefore) {
+        this.#lsnReserved = Math.min(reservedBefore, this.#lsn);
+      }
+      return () => write.failed(error);
+    }
   }
 
   #applyOne(write: PendingWrite): () => void {
@@ -306,12 +322,16 @@ export class Storage {
       CREATE TABLE unique_${number}(pk TEXT, value TEXT, id TEXT, PRIMARY KEY(pk,value))
         WITHOUT ROWID;
       CREATE INDEX unique_${number}_id ON unique_${number}(pk,id);`);
-    createIndexes(this.sql, number, policy);
+    this.createIndexes(number, policy);
   }
 
   /** Makes the indexes of a policy, in place of those of the policy before. */
   createIndexes(number: number, policy: IndexingPolicy): void {
-    createIndexes(this.sql, number, policy);
+    const find = `SELECT json_extract(body,'$.partitionKey.paths') AS paths FROM containers
+      WHERE number=?`;
+    const texts = JSON.parse(String(this.sql.prepare(find).get(number)?.['paths'])) as string[];
+    const paths = texts.map((text) => splitPath(text) ?? []);
+    createIndexes(this.sql, { number, policy, paths });
   }
 
   dropItems(number: number): void {
