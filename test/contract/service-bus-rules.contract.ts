@@ -38,6 +38,9 @@ async function selected(world: World, rules: Record<string, RuleOptions>, more =
   return world.client.createReceiver(topic, 's').peekMessages(9);
 }
 
+/** The client's name for it has a word that is not ours. */
+const rulesOf = ({ client }: World, topic: string) => client['createRuleManager'](topic, 's');
+
 export function ruleClaims(claim: Claim): void {
   const filters: [string, SqlRuleFilter | CorrelationRuleFilter, number[]][] = [
     ['compares properties', { sqlExpression: "color = 'red' AND n > 4.5" }, [1]],
@@ -85,7 +88,7 @@ export function ruleClaims(claim: Claim): void {
 
   claim('a rule manager adds, lists and removes rules', async (world) => {
     const topic = await topicWith(world, { s: {} });
-    const rules = world.client.createRuleManager(topic, 's');
+    const rules = rulesOf(world, topic);
     const properties = { text: 'a', n: 2, flag: true, day: new Date(0) };
     await rules.createRule('sql', { sqlExpression: 'price > 10' }, { sqlExpression: 'SET a = 1' });
     await rules.createRule('same', { subject: 'x', applicationProperties: properties });
@@ -126,7 +129,7 @@ export function ruleClaims(claim: Claim): void {
 
   claim('an invalid rule is refused when it is made', async (world) => {
     const topic = await topicWith(world, { s: {} });
-    const rules = world.client.createRuleManager(topic, 's');
+    const rules = rulesOf(world, topic);
     const bad = { sqlExpression: 'color = ' };
 
     const codes = [
