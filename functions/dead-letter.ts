@@ -1,47 +1,38 @@
-// [H10] The dead-letter queue of each convoy's input has its own trigger: what the broker gave up
-// on is recorded under its key, where operators see it and replay it by H1, never through the
-// queue.
-import { type InvocationContext, app, trigger } from '@azure/functions';
-import { realClock } from '../shared/clock.ts';
-import { intakeDeadline, quarantine, recordDead } from '../shared/engine/intake.ts';
-import { persist } from '../shared/engine/patience.ts';
+// [H10] The dead-letter queues have a trigger of their own: this timer. What the broker gave up on
+// is recorded under its key, where operators see it and replay it by H1, never through the queue.
+// Why it is a timer and no Service Bus trigger: shared/dead-letters.ts.
+//
+// Every 10 seconds, bounded to 8, all queues side by side: none waits for another, and what cannot
+// be recorded now is looked at again with the next tick, never in a hot loop.
+import { type InvocationContext, app } from '@azure/functions';
+import type { DeadLetter } from '../shared/dead-letters.ts';
+import { quarantine, recordDead } from '../shared/engine/intake.ts';
 import { parseEnvelope } from '../shared/envelope.ts';
 import { reasonOf } from '../shared/errors.ts';
 import { convoys } from './convoys/registry.ts';
-import { deps } from './wiring/deps.ts';
-import { receivedOf } from './wiring/received.ts';
+import { type Deps, deps } from './wiring/deps.ts';
 
-for (const { name, queue } of convoys) {
-  app.generic(`dead-letter-${name}`, {
-    trigger: trigger.generic({
-      type: 'serviceBusTrigger',
-      queueName: `${queue}/$DeadLetterQueue`,
-      connection: 'ServiceBusConnection',
-      isSessionsEnabled: false,
-      cardinality: 'one',
-      dataType: 'binary',
-    }),
-    handler: (body: unknown, context: InvocationContext) => record(name, body, context),
-  });
-}
+const lookMs = 8_000;
 
-async function record(convoy: string, body: unknown, context: InvocationContext): Promise<void> {
-  const received = receivedOf(body, context);
+app.timer('dead-letter', {
+  schedule: '*/10 * * * * *',
+  handler: async (_timer: unknown, context: InvocationContext) => {
+    const open = await deps();
+    const untilAt = open.engine.clock.now() + lookMs;
+    const looks = convoys.map(async ({ name, queue }) => {
+      try {
+        await open.deadLetters.take(queue, (letter) => record(open, name, letter), untilAt);
+      } catch (error) {
+        context.warn(`dead letters of '${name}', again in 10 s: ${reasonOf(error)}`);
+      }
+    });
+    await Promise.all(looks);
+  },
+});
+
+async function record({ engine }: Deps, convoy: string, letter: DeadLetter): Promise<void> {
+  const { received, reason } = letter;
   const parsed = parseEnvelope(received);
-  const onFailure = (error: unknown, failures: number): void =>
-    context.warn(`dead-letter of '${convoy}', failure ${failures}: ${reasonOf(error)}`);
-  await persist(realClock, { deadlineAt: intakeDeadline(realClock.now()), onFailure }, async () => {
-    const { engine } = await deps();
-    if (parsed.kind === 'quarantine') return quarantine(engine, { convoy, parsed, received });
-    return recordDead(engine, { convoy, parsed, reason: reasonIn(received.metadata) });
-  });
-}
-
-function reasonIn(metadata: Readonly<Record<string, unknown>>): string {
-  const properties = metadata['applicationProperties'];
-  const of = (name: string): string =>
-    typeof properties === 'object' && properties !== null && name in properties
-      ? String((properties as Record<string, unknown>)[name])
-      : '';
-  return [of('deadLetterReason'), of('deadLetterErrorDescription')].filter(Boolean).join(': ');
+  if (parsed.kind === 'quarantine') return quarantine(engine, { convoy, parsed, received });
+  await recordDead(engine, { convoy, parsed, reason });
 }

@@ -6,6 +6,7 @@ import { type InvocationContext, app } from '@azure/functions';
 import * as df from 'durable-functions';
 import { realClock } from '../shared/clock.ts';
 import { operate } from '../shared/engine/operate.ts';
+import { replayDead, replayQuarantined } from '../shared/engine/replay.ts';
 import { serviceBusAddress } from '../shared/service-bus.ts';
 import { convoys } from './convoys/registry.ts';
 import type { HealthDeps, OperatorDeps, Surroundings } from './operator/deps.ts';
@@ -14,6 +15,9 @@ import { problemLine, problemOf } from './operator/problem.ts';
 import { boardResponse, respond, routes } from './operator/routes.ts';
 import { deps, freshEngineWith } from './wiring/deps.ts';
 import { instancesOf } from './wiring/instances.ts';
+
+/** The CLI and many front ends give up an answer after 30 s. */
+const replayMsMax = 20_000;
 
 const health: HealthDeps = {
   clock: realClock,
@@ -35,6 +39,14 @@ function surroundingsOf(context: InvocationContext): Surroundings {
         convoys,
         sender,
         operate: async (request) => operate(await freshEngineWith(instancesOf(context)), request),
+        replayDead: async (request) =>
+          replayDead(
+            await freshEngineWith(instancesOf(context)),
+            request,
+            engine.clock.now() + replayMsMax,
+          ),
+        replayQuarantined: async (request) =>
+          replayQuarantined(await freshEngineWith(instancesOf(context)), request),
       };
     },
     onError(error) {

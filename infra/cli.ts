@@ -5,6 +5,7 @@
 import { Command, CommanderError } from 'commander';
 import { addOperateCommands } from './cli/operate.ts';
 import { exitCodeOf, exitCodes, printError, WrongUse } from './cli/output.ts';
+import { addRecoveryCommands } from './cli/recovery.ts';
 import { addSendCommand } from './cli/send.ts';
 import { addServeCommands } from './cli/serve.ts';
 
@@ -29,6 +30,7 @@ function program(ended: (code: number) => void): Command {
   addServeCommands(convoy, import.meta.filename, ended);
   addSendCommand(convoy, ended);
   addOperateCommands(convoy, ended);
+  addRecoveryCommands(convoy, ended);
   convoy
     .command('simulate')
     .description('run a definition under the fault simulator (not built yet)')

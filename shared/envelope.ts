@@ -104,7 +104,8 @@ function sameAsHostParsed(text: string, handed: unknown): boolean {
   return JSON.stringify(parsed) === JSON.stringify(handed);
 }
 
-function hostParsed(text: string): unknown {
+/** What the host makes of a metadata string: any JSON becomes its value. */
+export function hostParsed(text: string): unknown {
   try {
     return lowerFirst(JSON.parse(text));
   } catch {
@@ -112,7 +113,8 @@ function hostParsed(text: string): unknown {
   }
 }
 
-function lowerFirst(value: unknown): unknown {
+/** What the host makes of nested property names. */
+export function lowerFirst(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(lowerFirst);
   if (typeof value !== 'object' || value === null) return value;
   return Object.fromEntries(

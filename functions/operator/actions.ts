@@ -52,23 +52,75 @@ export async function actOnConvoy(deps: OperatorDeps, call: Call) {
   const convoy = convoyIn(call);
   const key = keyIn(call);
   const body = await objectIn(call);
-  assertFields(body, ['reason', 'expectedCursor', 'by']);
-  await deps.operate({
-    convoy,
-    key,
-    action,
-    reason: textField(body, 'reason', reasonLengthMax),
-    ...(body['by'] === undefined ? {} : { by: textField(body, 'by', byLengthMax) }),
-    ...(body['expectedCursor'] === undefined
-      ? {}
-      : { expectedCursor: integerField(body, 'expectedCursor', 0) }),
-  });
+  if (action === 'replay' && body['source'] === 'dead') {
+    return replayDeadLetters(deps, { convoy, key, body });
+  }
+  assertFields(body, [
+    'reason',
+    'expectedCursor',
+    'by',
+    ...(action === 'replay' ? ['source'] : []),
+  ]);
+  if (body['source'] !== undefined && body['source'] !== 'parked') {
+    refuse(`source in the body is ${shown(body['source'])}; 'parked' or 'dead' is expected`);
+  }
+  await deps.operate({ convoy, key, action, ...judgement(body) });
   return detailOf(deps, convoy, key);
 }
 
 function unknownAction(name: string): ConvoyError {
   const all = operatorActions.join(', ');
   return new ConvoyError('CVY_NOT_FOUND', `there is no action '${name}'; there are ${all}`);
+}
+
+const perSecondMax = 1_000;
+const perSecondDefault = 100;
+
+/** `POST …/replay` with `source: 'dead'` → the new detail, and how far the replay came. */
+async function replayDeadLetters(
+  deps: OperatorDeps,
+  asked: { convoy: string; key: string; body: Record<string, unknown> },
+) {
+  const { convoy, key, body } = asked;
+  assertFields(body, ['reason', 'expectedCursor', 'by', 'source', 'perSecond']);
+  const perSecond = Math.min(
+    body['perSecond'] === undefined ? perSecondDefault : integerField(body, 'perSecond', 1),
+    perSecondMax,
+  );
+  const report = await deps.replayDead({ convoy, key, perSecond, ...judgement(body) });
+  return { ...(await detailOf(deps, convoy, key)), replay: report };
+}
+
+/** Who acts and why, and what the operator saw. */
+function judgement(body: Record<string, unknown>) {
+  return {
+    ...whoAndWhy(body),
+    ...(body['expectedCursor'] !== undefined && {
+      expectedCursor: integerField(body, 'expectedCursor', 0),
+    }),
+  };
+}
+
+function whoAndWhy(body: Record<string, unknown>): { reason: string; by?: string } {
+  return {
+    reason: textField(body, 'reason', reasonLengthMax),
+    ...(body['by'] !== undefined && { by: textField(body, 'by', byLengthMax) }),
+  };
+}
+
+/** `POST /quarantine/{convoy}/{id}/replay`: admits the message under the key of the operator. */
+export async function replayFromQuarantine(deps: OperatorDeps, call: Call) {
+  assertParameters(call, []);
+  const convoy = convoyIn(call);
+  const id = call.params['id'] ?? '';
+  if (!/^[0-9a-f]{64}$/.test(id)) {
+    throw new ConvoyError('CVY_NOT_FOUND', `no quarantined message '${id.slice(0, 80)}'`);
+  }
+  const body = await objectIn(call);
+  assertFields(body, ['key', 'reason', 'by']);
+  const key = textField(body, 'key', 1_024);
+  const done = await deps.replayQuarantined({ convoy, id, key, ...whoAndWhy(body) });
+  return { convoy, key, pathKey: toPathKey(key), ...done };
 }
 
 const messageFields = ['type', 'body', 'id', 'occurredAt', 'senderPosition', 'schemaVersion'];

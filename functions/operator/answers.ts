@@ -186,20 +186,32 @@ export function messageAnswer(item: InboxItem) {
   };
 }
 
-/** A message that the broker gave up on before it was admitted: it has no position. */
+/** A message that the broker gave up on: it has a position only once it was replayed. */
 export function deadAnswer(item: DeadItem) {
   return {
-    position: null,
+    position: item.position ?? null,
     messageId: item.messageId,
     type: item.type,
-    occurredAt: null,
+    occurredAt: isoInstant(item.occurredAt),
     admittedAt: null,
     settledAt: isoInstant(item.recordedAt),
     outcome: 'deadLettered' as const,
     reason: item.reason,
     attempts: 0,
     ...bodyFields(item),
+    schemaVersion: item.schemaVersion,
+    ...(item.senderPosition === undefined ? {} : { senderPosition: item.senderPosition }),
+    ...(item.fault === undefined ? {} : { code: item.fault.code }),
     sequence: item.sequence,
+    ...replayFields(item),
+  };
+}
+
+function replayFields(item: DeadItem | QuarantineItem) {
+  return {
+    replayedAt: instantOrNull(item.replayedAt),
+    replayedBy: item.replayedBy ?? null,
+    replayReason: item.replayReason ?? null,
   };
 }
 
@@ -239,6 +251,8 @@ export function closedWindowAnswer(window: ClosedWindow) {
 export function quarantineAnswer(item: QuarantineItem) {
   const { code, reason, remedy, messageId, sessionId, sequence, bodyBase64 } = item;
   return {
+    // Without the kind in front: what a path holds.
+    id: item.id.slice('quarantine:'.length),
     code,
     reason,
     remedy,
@@ -248,6 +262,9 @@ export function quarantineAnswer(item: QuarantineItem) {
     bodyBase64,
     applicationProperties: bodyAnswer(item.applicationProperties),
     recordedAt: isoInstant(item.recordedAt),
+    ...replayFields(item),
+    replayedKey: item.replayedKey ?? null,
+    position: item.position ?? null,
   };
 }
 

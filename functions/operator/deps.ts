@@ -1,6 +1,12 @@
 // What the routes need, handed in: tests give a memory store, the entry file gives the real thing.
 import type { Clock } from '../../shared/clock.ts';
 import type { OperatorRequest } from '../../shared/engine/operate.ts';
+import type {
+  QuarantineReplay,
+  QuarantineReplayed,
+  ReplayReport,
+  ReplayRequest,
+} from '../../shared/engine/replay.ts';
 import type { Sender } from '../../shared/sender.ts';
 import type { ConvoyStore } from '../../shared/store/store.ts';
 
@@ -12,6 +18,9 @@ export interface OperatorDeps {
   sender: Pick<Sender, 'send'>;
   /** Changes the hold of a key; CVY_CONFLICT, CVY_NOT_FOUND, CVY_BAD_REQUEST. */
   operate(request: OperatorRequest): Promise<void>;
+  /** Admits dead-lettered messages of a key, as many as one call may; the same errors. */
+  replayDead(request: ReplayRequest): Promise<ReplayReport>;
+  replayQuarantined(request: QuarantineReplay): Promise<QuarantineReplayed>;
 }
 
 /** Apart from the rest: health answers even where the store cannot be opened at all. */

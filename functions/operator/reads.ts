@@ -192,9 +192,10 @@ export async function detailOf({ store, clock }: OperatorDeps, convoy: string, k
   const [facts, repeats, dead] = await Promise.all([
     factsOf(store, gate.item, progress?.item),
     store.countRepeats(convoyId),
-    store.listDead(convoyId, limitMax),
+    store.listDead(convoyId, { limit: limitMax }),
   ]);
-  return detailAnswer({ ...facts, repeats, deadLettered: dead.length }, clock.now());
+  const deadLettered = dead.items.filter((item) => item.replayedAt === undefined).length;
+  return detailAnswer({ ...facts, repeats, deadLettered }, clock.now());
 }
 
 /** `GET …/messages`. Dead-lettered ones have no position: only their own outcome lists them. */
@@ -208,9 +209,12 @@ export async function listMessages({ store }: OperatorDeps, call: Call) {
   const request = pageRequest(call, 'messages');
   const isKnown = (await store.readGate(convoyId)) !== undefined;
   if (outcome === 'deadLettered') {
-    const dead = await store.listDead(convoyId, request.limit);
-    if (!isKnown && dead.length === 0) throw unknownKey(convoy, key);
-    return { items: dead.map(deadAnswer) };
+    const dead = await pageOf(
+      [(limit, continuation) => store.listDead(convoyId, { limit, ...pick(continuation) })],
+      request,
+    );
+    if (!isKnown && dead.items.length === 0) throw unknownKey(convoy, key);
+    return { ...dead, items: dead.items.map(deadAnswer) };
   }
   if (!isKnown) throw unknownKey(convoy, key);
   const source: Source<ReturnType<typeof messageAnswer>> = async (limit, continuation) => {
@@ -280,9 +284,13 @@ const instantMsMax = 8.64e15;
 
 /** `GET /quarantine/{convoy}`: messages that came without a usable key. */
 export async function listQuarantine({ store }: OperatorDeps, call: Call) {
-  assertParameters(call, ['limit']);
-  const items = await store.listQuarantine(convoyIn(call), limitIn(call));
-  return { items: items.map(quarantineAnswer) };
+  assertParameters(call, ['limit', 'continuation']);
+  const convoy = convoyIn(call);
+  const page = await pageOf(
+    [(limit, continuation) => store.listQuarantine(convoy, { limit, ...pick(continuation) })],
+    pageRequest(call, 'quarantine'),
+  );
+  return { ...page, items: page.items.map(quarantineAnswer) };
 }
 
 /** `GET /stats` */

@@ -7,7 +7,7 @@
 // T3. No answer is cached; HEAD and OPTIONS are not listed, so the host answers these.
 import type { HttpMethod, HttpResponseInit } from '@azure/functions';
 import { ConvoyError } from '../../shared/errors.ts';
-import { actOnConvoy, enqueue } from './actions.ts';
+import { actOnConvoy, enqueue, replayFromQuarantine } from './actions.ts';
 import type { OperatorDeps, Surroundings } from './deps.ts';
 import { showHealth } from './health.ts';
 import { boardPage, boardPolicy } from './page.ts';
@@ -89,6 +89,14 @@ export const routes: readonly Route[] = [
     methods: get,
     route: 'quarantine/{convoy}',
     answer: withDeps(listQuarantine),
+  },
+  {
+    name: 'apiQuarantineReplay',
+    methods: post,
+    route: 'quarantine/{convoy}/{id}/replay',
+    answer: withDeps(replayFromQuarantine),
+    status: 202,
+    needsHub: true,
   },
   {
     name: 'apiRollUps',

@@ -1,6 +1,7 @@
 // What every edge of the app shares: store, publisher, sender, definitions, made once per process
 // from the app settings. The connection strings are the only switch between laptop and Azure.
 import { realClock } from '../../shared/clock.ts';
+import { type DeadLetters, createDeadLetters } from '../../shared/dead-letters.ts';
 import { defaultLimits } from '../../shared/convoy/outputs.ts';
 import { type Engine, type Instances, defaultSettings } from '../../shared/engine/ports.ts';
 import { createLog } from '../../shared/log.ts';
@@ -19,6 +20,7 @@ export interface Deps {
   engine: Omit<Engine, 'instances'>;
   sender: Sender;
   publisher: OutputPublisher;
+  deadLetters: DeadLetters;
 }
 
 let opened: Promise<Deps> | undefined;
@@ -47,7 +49,7 @@ export async function freshEngineWith(instances: Instances): Promise<Engine> {
 export async function closeDeps(): Promise<void> {
   const open = await opened?.catch(() => undefined);
   opened = undefined;
-  await Promise.all([open?.publisher.close(), open?.sender.close()]);
+  await Promise.all([open?.publisher.close(), open?.deadLetters.close(), open?.sender.close()]);
   open?.store.close();
 }
 
@@ -74,5 +76,6 @@ async function open(): Promise<Deps> {
     },
     sender: createSender(address, { queues }),
     publisher,
+    deadLetters: createDeadLetters(() => openServiceBusClient(address), realClock),
   };
 }

@@ -1,4 +1,5 @@
 // The HTTP API as the command line sees it: one call, and its "no" in one line.
+import type { Command } from 'commander';
 import { ConvoyError, errorRegistry, reasonOf } from '../../shared/errors.ts';
 import { toPathKey } from '../../shared/keys.ts';
 import { readStackAddress } from '../local/data-folder.ts';
@@ -15,6 +16,14 @@ export interface ApiCall {
   path: string;
   query?: Readonly<Record<string, string | undefined>>;
   body?: unknown;
+}
+
+/** The flags by which a command finds the API. */
+export function apiFlags(command: Command): Command {
+  return command
+    .option('--url <url>', 'address of the app; default: CONVOY_URL, else the local stack')
+    .option('--code <key>', 'function key; default: CONVOY_CODE (a flag can be seen by others)')
+    .option('--data <dir>', 'data folder of the local stack', '.convoy');
 }
 
 const answerWithinMs = 30_000;

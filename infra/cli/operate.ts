@@ -1,7 +1,7 @@
 // The commands that look at keys and act on them, through the HTTP API only.
 import { userInfo } from 'node:os';
 import type { Command } from 'commander';
-import { callApi, isRecord, keyPath } from './api.ts';
+import { apiFlags, callApi, isRecord, keyPath } from './api.ts';
 import type { ApiFlags } from './api.ts';
 import { aligned, exitCodes, printJson, printLine } from './output.ts';
 import { wholeNumber } from './serve.ts';
@@ -41,7 +41,6 @@ const actions: readonly (readonly [verb: string, description: string])[] = [
   ['retry', 'try the message a key is held at again, now'],
   ['skip', 'leave the message a key is held at out, and go on'],
   ['park', 'set the message a key is held at aside, and go on'],
-  ['replay', 'replay parked and dead-lettered messages of the key in order'],
   ['cancel', 'end the convoy of the key'],
 ];
 
@@ -94,17 +93,6 @@ export function addOperateCommands(program: Command, ended: (code: number) => vo
     });
 
   for (const [verb, description] of actions) addAction(program, { verb, description, ended });
-
-  apiFlags(program.command('verify'))
-    .description('check the hash chain over the settled messages of a key')
-    .argument('<convoy>')
-    .argument('<key>')
-    .action(async (...[convoy, key, , command]: KeyArguments) => {
-      const flags = command.optsWithGlobals<Flags>();
-      const answer = await callApi(flags, { method: 'GET', path: keyPath(convoy, key, 'verify') });
-      printLine(JSON.stringify(answer, undefined, flags.json ? 0 : 2));
-      ended(isRecord(answer) && answer['valid'] === false ? exitCodes.no : exitCodes.ok);
-    });
 }
 
 interface Action {
@@ -135,13 +123,6 @@ function addAction(program: Command, { verb, description, ended }: Action): void
       printLine(JSON.stringify(answer, undefined, flags.json ? 0 : 2));
       ended(exitCodes.ok);
     });
-}
-
-function apiFlags(command: Command): Command {
-  return command
-    .option('--url <url>', 'address of the app; default: CONVOY_URL, else the local stack')
-    .option('--code <key>', 'function key; default: CONVOY_CODE (a flag can be seen by others)')
-    .option('--data <dir>', 'data folder of the local stack', '.convoy');
 }
 
 function listed(answer: unknown): string[] {

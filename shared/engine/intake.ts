@@ -1,4 +1,4 @@
-// What intake and the dead-letter trigger record that is not an admission: a message without a
+// What intake and the dead-letter timer record that is not an admission: a message without a
 // usable key goes to quarantine, a message the broker gave up on under its key as `dead`.
 import type { MessageToAdmit, MessageToQuarantine, Received } from '../envelope.ts';
 import { errorRegistry } from '../errors.ts';
@@ -23,11 +23,14 @@ export async function admitFitting(engine: Engine, request: AdmitRequest): Promi
   } catch (error) {
     if (!(error instanceof StoreRefused && error.status === 413)) throw error;
     const { bodyText: _, bodyBase64: __, ...message } = request.message;
-    const reason = 'the body does not fit one item of the store';
-    const fault = { code: 'CVY_TOO_LARGE', reason };
-    return admitMessage(engine, { ...request, message: { ...message, fault } });
+    return admitMessage(engine, { ...request, message: { ...message, fault: bodyTooLarge } });
   }
 }
+
+const bodyTooLarge = {
+  code: 'CVY_TOO_LARGE',
+  reason: 'the body does not fit one item of the store',
+};
 
 /** Recorded in the partition `<convoy>:`, which no key can produce; repeats find it there (409). */
 export async function quarantine(
@@ -36,6 +39,7 @@ export async function quarantine(
 ): Promise<void> {
   const { convoy, parsed, received } = entry;
   const { code, reason, messageId, sessionId, sequence } = parsed;
+  const { applicationProperties, ...rest } = received.metadata;
   const item: QuarantineItem = {
     id: itemIds.quarantine(parsed.identity),
     convoyId: convoyIdOf(convoy, ''),
@@ -47,7 +51,8 @@ export async function quarantine(
     messageId,
     sessionId,
     bodyBase64: received.body.toString('base64'),
-    applicationProperties: JSON.stringify(received.metadata['applicationProperties'] ?? {}),
+    applicationProperties: JSON.stringify(applicationProperties ?? {}),
+    metadata: JSON.stringify(Object.fromEntries(metadataKept.map((name) => [name, rest[name]]))),
     sequence,
     recordedAt: engine.clock.now(),
   };
@@ -55,11 +60,15 @@ export async function quarantine(
     await engine.store.batch(item.convoyId, [{ kind: 'create', item }]);
   } catch (error) {
     if (!(error instanceof StoreRefused && error.status === 413)) throw error;
-    const withoutBody = { ...item, bodyBase64: '', reason: `${reason}; the body did not fit` };
+    const lost = { bodyBase64: '', isBodyLost: true as const };
+    const withoutBody = { ...item, ...lost, reason: `${reason}; the body did not fit` };
     await engine.store.batch(item.convoyId, [{ kind: 'create', item: withoutBody }]);
   }
   engine.log.warn('quarantined', { convoy, code, reason });
 }
+
+/** What parseEnvelope reads beside key and application properties. */
+const metadataKept = ['messageId', 'subject', 'label', 'enqueuedTime', 'sequenceNumber'];
 
 /** [H10] `dead:<sequence>` under the key, unless the message was admitted after all (`seen`). */
 export async function recordDead(
@@ -68,30 +77,38 @@ export async function recordDead(
 ): Promise<'recorded' | 'admitted'> {
   const { convoy, parsed, reason } = entry;
   const convoyId = convoyIdOf(convoy, parsed.key);
-  const { messageId, type, bodyText, bodyBase64 } = parsed.message;
+  const { messageId } = parsed.message;
   if (await engine.store.readSeen(convoyId, messageId)) return 'admitted';
   const sequence = parsed.sequence ?? 0;
   const item: DeadItem = {
+    ...parsed.message,
     id: itemIds.dead(sequence),
     convoyId,
     kind: 'dead',
-    messageId,
-    type,
-    ...(bodyText !== undefined && { bodyText }),
-    ...(bodyBase64 !== undefined && { bodyBase64 }),
     sequence,
     reason,
     recordedAt: engine.clock.now(),
   };
-  const result = await engine.store.batch(convoyId, [{ kind: 'create', item }]);
-  if (!result.applied) {
+  if (!(await createDead(engine, item))) {
     // Recorded before; or, after the queue was re-created, another message with the same number.
-    const known = await engine.store.listDead(convoyId, 500);
-    if (!known.some((dead) => dead.messageId === messageId)) {
-      const id = `${item.id}:${hexHash(messageId).slice(0, 12)}`;
-      await engine.store.batch(convoyId, [{ kind: 'create', item: { ...item, id } }]);
+    const known = await engine.store.readDead(convoyId, item.id);
+    if (known?.messageId !== messageId) {
+      await createDead(engine, { ...item, id: `${item.id}:${hexHash(messageId).slice(0, 12)}` });
     }
   }
   engine.log.warn('dead-lettered', { convoyId, messageId, reason });
   return 'recorded';
+}
+
+/** False when it is there already. A body that does not fit is left out, as admitFitting does. */
+async function createDead(engine: Recorder, item: DeadItem): Promise<boolean> {
+  const create = async (one: DeadItem): Promise<boolean> =>
+    (await engine.store.batch(one.convoyId, [{ kind: 'create', item: one }])).applied;
+  try {
+    return await create(item);
+  } catch (error) {
+    if (!(error instanceof StoreRefused && error.status === 413)) throw error;
+    const { bodyText: _, bodyBase64: __, ...rest } = item;
+    return create({ ...rest, fault: bodyTooLarge });
+  }
 }

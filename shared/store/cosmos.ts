@@ -194,7 +194,9 @@ type ListsOfKey = Pick<
   | 'readOutbox'
   | 'listMessages'
   | 'listWindows'
+  | 'readDead'
   | 'listDead'
+  | 'readQuarantine'
   | 'listQuarantine'
   | 'countRepeats'
 >;
@@ -258,13 +260,21 @@ function listsOfKey(connection: Connection): ListsOfKey {
       const rest = restOf(range, continuation);
       return pageOf(await inRange('window', { convoyId, ...rest, limit: limit + 1 }), limit);
     },
-    async listDead(convoyId, limit) {
-      assertLimit(limit);
-      return inRange('dead', { convoyId, ...idsUnder('dead'), limit });
+    async readDead(convoyId, id) {
+      return (await connection.read(convoyId, 'dead', id))?.item;
     },
-    async listQuarantine(convoy, limit) {
+    async listDead(convoyId, { limit, continuation }) {
       assertLimit(limit);
-      return inRange('quarantine', { convoyId: `${convoy}:`, ...idsUnder('quarantine'), limit });
+      const rest = restOf(idsUnder('dead'), continuation);
+      return pageOf(await inRange('dead', { convoyId, ...rest, limit: limit + 1 }), limit);
+    },
+    async readQuarantine(convoy, id) {
+      return (await connection.read(`${convoy}:`, 'quarantine', id))?.item;
+    },
+    async listQuarantine(convoy, { limit, continuation }) {
+      assertLimit(limit);
+      const range = { ...restOf(idsUnder('quarantine'), continuation), limit: limit + 1 };
+      return pageOf(await inRange('quarantine', { convoyId: `${convoy}:`, ...range }), limit);
     },
     async countRepeats(convoyId) {
       assertConvoyId(convoyId);

@@ -81,20 +81,28 @@ export interface OutboxItem extends Placed {
   outputs: Output[];
 }
 
-/** A message the broker gave up on, picked up from the dead-letter queue. */
-export interface DeadItem extends Placed {
+/** An operator's replay of a recorded message: where it went and who sent it there. */
+interface Replayed {
+  replayedAt?: number;
+  /** The position it was admitted at, or had been before. */
+  position?: number;
+  replayedBy?: string;
+  replayReason?: string;
+  /** [H12] Begins with the replay. */
+  ttl?: number;
+}
+
+/** A message the broker gave up on, with everything that admitting it needs (H1). */
+export interface DeadItem extends Placed, Replayed, Omit<Admitted, 'position'> {
   kind: 'dead';
-  messageId: string;
-  type: string;
-  bodyText?: string;
-  bodyBase64?: string;
+  /** The broker's number in the queue it came from. */
   sequence: number;
   reason: string;
   recordedAt: number;
 }
 
 /** A message without a usable key: recorded here, then completed. */
-export interface QuarantineItem extends Placed {
+export interface QuarantineItem extends Placed, Replayed {
   kind: 'quarantine';
   convoy: string;
   code: string;
@@ -103,9 +111,15 @@ export interface QuarantineItem extends Placed {
   messageId: string;
   sessionId: string;
   bodyBase64: string;
+  /** The body did not fit the item: it cannot be replayed. */
+  isBodyLost?: true;
   applicationProperties: string;
+  /** What a replay needs of the trigger's metadata, as JSON and as the host handed it over. */
+  metadata: string;
   sequence: number;
   recordedAt: number;
+  /** The key an operator replayed it under. */
+  replayedKey?: string;
 }
 
 export type ConvoyItem =
@@ -160,4 +174,6 @@ export const itemIds = {
   head: 'head',
   contribution: (key: string) => `contribution:${hexHash(key)}`,
   quarantine: (identity: string) => `quarantine:${hexHash(identity)}`,
+  /** From the part that a path holds. */
+  quarantined: (hash: string) => `quarantine:${hash}`,
 } as const;

@@ -113,7 +113,9 @@ type ListMethod =
   | 'progressOf'
   | 'listMessages'
   | 'listWindows'
+  | 'readDead'
   | 'listDead'
+  | 'readQuarantine'
   | 'listQuarantine'
   | 'countRepeats'
   | 'totals';
@@ -165,16 +167,21 @@ function lists(items: MemoryItems, call: Call): Pick<ConvoyStore, ListMethod> {
           filter.limit,
         );
       }),
-    listDead: (id, limit) =>
+    readDead: (convoyId, id) =>
+      inPartition('readDead', convoyId, () => items.one(convoyId, 'dead', id)),
+    listDead: (id, { limit, continuation }) =>
       inPartition('listDead', id, () => {
         assertLimit(limit);
-        return items.inRange(id, 'dead', idsUnder('dead')).slice(0, limit);
+        const range = restOf(idsUnder('dead'), continuation);
+        return pageOf(items.inRange(id, 'dead', range), limit);
       }),
-    listQuarantine: (convoy, limit) =>
+    readQuarantine: (convoy, id) =>
+      inPartition('readQuarantine', `${convoy}:`, () => items.one(`${convoy}:`, 'quarantine', id)),
+    listQuarantine: (convoy, { limit, continuation }) =>
       inPartition('listQuarantine', `${convoy}:`, () => {
         assertLimit(limit);
-        const range = idsUnder('quarantine');
-        return items.inRange(`${convoy}:`, 'quarantine', range).slice(0, limit);
+        const range = restOf(idsUnder('quarantine'), continuation);
+        return pageOf(items.inRange(`${convoy}:`, 'quarantine', range), limit);
       }),
     countRepeats: (id) =>
       inPartition('countRepeats', id, () =>

@@ -72,6 +72,11 @@ export interface Page<Item> {
   continuation?: string;
 }
 
+export interface PageFilter {
+  limit: number;
+  continuation?: string;
+}
+
 export interface GateFilter {
   convoy?: string;
   phase?: GateItem['phase'];
@@ -135,8 +140,10 @@ export interface ConvoyStore extends RollUpStore {
     convoyId: string,
     filter: { window?: string; limit: number; continuation?: string },
   ): Promise<Page<WindowItem>>;
-  listDead(convoyId: string, limit: number): Promise<DeadItem[]>;
-  listQuarantine(convoy: string, limit: number): Promise<QuarantineItem[]>;
+  readDead(convoyId: string, id: string): Promise<DeadItem | undefined>;
+  listDead(convoyId: string, filter: PageFilter): Promise<Page<DeadItem>>;
+  readQuarantine(convoy: string, id: string): Promise<QuarantineItem | undefined>;
+  listQuarantine(convoy: string, filter: PageFilter): Promise<Page<QuarantineItem>>;
   /** How many copies of already admitted messages came for this key. */
   countRepeats(convoyId: string): Promise<number>;
   totals(): Promise<Totals>;

@@ -39,7 +39,7 @@ function pointReadClaims(claim: Claim): void {
     expect(await store.readOutbox(id)).toEqual([]);
     expect(await store.listMessages(id, { from: 1, limit: 10 })).toEqual({ items: [] });
     expect(await store.listWindows(id, { limit: 10 })).toEqual({ items: [] });
-    expect(await store.listDead(id, 10)).toEqual([]);
+    expect(await store.listDead(id, { limit: 10 })).toEqual({ items: [] });
     expect(await store.countRepeats(id)).toBe(0);
     expect(await store.progressOf([id])).toEqual([]);
   });

@@ -96,7 +96,8 @@ export function outboxItem(convoyId: string, settlement: number, n: number): Out
 
 export function deadItem(convoyId: string, sequence: number): DeadItem {
   const id = itemIds.dead(sequence);
-  const about = { messageId: `m-${sequence}`, type: 'Placed', reason: 'gave up', recordedAt: 1 };
+  const message = { messageId: `m-${sequence}`, type: 'Placed', schemaVersion: 1 };
+  const about = { ...message, occurredAt: 1, enqueuedAt: 1, reason: 'gave up', recordedAt: 1 };
   return { kind: 'dead', id, convoyId, sequence, ...about };
 }
 
@@ -113,6 +114,7 @@ export function quarantineItem(convoy: string, messageId: string): QuarantineIte
     sessionId: '',
     bodyBase64: '',
     applicationProperties: '{}',
+    metadata: '{}',
     sequence: 1,
     recordedAt: 1,
   };

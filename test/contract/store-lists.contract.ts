@@ -206,8 +206,13 @@ function otherListClaims(claim: Claim): void {
     const id = freshId();
     await create(store, [...[100, 20, 3].map((n) => deadItem(id, n)), inboxItem(id, 1)]);
 
-    expect(await store.listDead(id, 10)).toEqual([3, 20, 100].map((n) => deadItem(id, n)));
-    expect((await store.listDead(id, 2)).map(({ sequence }) => sequence)).toEqual([3, 20]);
+    const listed = await store.listDead(id, { limit: 10 });
+    const pages = await pagesOf(2, (at) => store.listDead(id, { limit: 2, ...at }));
+
+    expect(listed).toEqual({ items: [3, 20, 100].map((n) => deadItem(id, n)) });
+    expect(pages.map((page) => page.map(({ sequence }) => sequence))).toEqual([[3, 20], [100]]);
+    expect(await store.readDead(id, deadItem(id, 20).id)).toEqual(deadItem(id, 20));
+    expect(await store.readDead(id, deadItem(id, 21).id)).toBeUndefined();
   });
 
   claim('quarantine is listed per convoy, apart from its keys', async ({ store }) => {
@@ -216,10 +221,14 @@ function otherListClaims(claim: Claim): void {
     await create(store, items);
     await create(store, [inboxItem(`${convoy}:K`, 1)]);
     const sorted = items.sort((a, b) => (a.id < b.id ? -1 : 1));
+    const [first] = sorted;
 
-    expect(await store.listQuarantine(convoy, 10)).toEqual(sorted);
-    expect(await store.listQuarantine(convoy, 2)).toEqual(sorted.slice(0, 2));
-    expect(await store.listQuarantine(freshConvoy(), 10)).toEqual([]);
+    const pages = await pagesOf(2, (at) => store.listQuarantine(convoy, { limit: 2, ...at }));
+
+    expect(pages).toEqual([sorted.slice(0, 2), sorted.slice(2)]);
+    expect(await store.listQuarantine(freshConvoy(), { limit: 10 })).toEqual({ items: [] });
+    expect(await store.readQuarantine(convoy, first?.id ?? '')).toEqual(first);
+    expect(await store.readQuarantine(freshConvoy(), first?.id ?? '')).toBeUndefined();
   });
 
   claim('repeats are summed over the seen items of the key', async ({ store }) => {

@@ -5,6 +5,7 @@ import { type VirtualClock, virtualClock } from '../../shared/clock.ts';
 import { initialGate, initialProgress } from '../../shared/convoy/state.ts';
 import type { Gate, Progress } from '../../shared/convoy/state.ts';
 import type { OperatorRequest } from '../../shared/engine/operate.ts';
+import type { QuarantineReplay, ReplayRequest } from '../../shared/engine/replay.ts';
 import { gateItem, inboxItem, progressItem } from '../../shared/engine/placed.ts';
 import { convoyIdOf } from '../../shared/keys.ts';
 import type { OutgoingMessage } from '../../shared/sender.ts';
@@ -28,6 +29,7 @@ export interface World {
   health: HealthDeps;
   sent: Sent[];
   operated: OperatorRequest[];
+  replays: (ReplayRequest | QuarantineReplay)[];
   errors: unknown[];
   put(convoyId: string, items: ConvoyItem[]): Promise<void>;
 }
@@ -38,6 +40,7 @@ export function createWorld(ports: Partial<OperatorDeps & HealthDeps> = {}): Wor
   const store = createMemoryStore({ clock });
   const sent: Sent[] = [];
   const operated: OperatorRequest[] = [];
+  const replays: World['replays'] = [];
   const deps: OperatorDeps = {
     store,
     clock,
@@ -50,6 +53,14 @@ export function createWorld(ports: Partial<OperatorDeps & HealthDeps> = {}): Wor
       },
     },
     operate: async (request) => void operated.push(request),
+    replayDead: async (request) => {
+      replays.push(request);
+      return { replayed: 1, duplicates: 0, hasMore: false };
+    },
+    replayQuarantined: async (request) => {
+      replays.push(request);
+      return { messageId: 'm', position: 1, isDuplicate: false };
+    },
     ...ports,
   };
   const health: HealthDeps = {
@@ -63,7 +74,7 @@ export function createWorld(ports: Partial<OperatorDeps & HealthDeps> = {}): Wor
     const result = await store.batch(convoyId, operations);
     if (!result.applied) throw new Error(`could not set up ${convoyId}: ${result.status}`);
   };
-  return { store, clock, deps, health, sent, operated, errors: [], put };
+  return { store, clock, deps, health, sent, operated, replays, errors: [], put };
 }
 
 export interface Story {

@@ -68,8 +68,10 @@ describe('faults of the memory store', () => {
     await store.progressOf([]);
     await store.listMessages(id, { from: 1, limit: 1 });
     await store.listWindows(id, { limit: 1 });
-    await store.listDead(id, 1);
-    await store.listQuarantine('orders', 1);
+    await store.readDead(id, 'dead:1');
+    await store.listDead(id, { limit: 1 });
+    await store.readQuarantine('orders', 'quarantine:1');
+    await store.listQuarantine('orders', { limit: 1 });
     await store.countRepeats(id);
     await store.totals();
     const window = { convoy: 'orders', window: 'day', start: 0, end: 1 };
