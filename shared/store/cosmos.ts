@@ -15,10 +15,11 @@ import { ConvoyError } from '../errors.ts';
 import { connect, type Connection, type CosmosStoreOptions } from './cosmos-client.ts';
 import { batchResultOf, storeError, wholeBatchFailure } from './cosmos-errors.ts';
 import type { CosmosAddress } from './cosmos-settings.ts';
+import { asideIn, itemsInRange, type RangeReader } from './cosmos-aside.ts';
 import { rollUpsIn } from './cosmos-roll-ups.ts';
 import { itemIds, type ConvoyItem, type InboxItem } from './items.ts';
 import { assertBatch, assertConvoyId, assertInstants, fieldsToSet } from './limits.ts';
-import { assertLimit, idsUnder, pageOf, restOf, type IdRange } from './paging.ts';
+import { assertLimit, idsUnder, pageOf, restOf } from './paging.ts';
 import { StoreRefused, StoreUnavailable } from './store.ts';
 import type { BatchResult, ConvoyStore, GateFilter, StoreOperation, Totals } from './store.ts';
 
@@ -42,6 +43,7 @@ export async function createCosmosStore(
     ...sweeps(connection),
     ...listsOfKeys(connection),
     ...listsOfKey(connection),
+    ...asideIn(connection),
     ...rollUpsIn(connection),
     batch: (convoyId, operations) => sendBatch(connection, convoyId, operations),
     totals: () => totals(connection),
@@ -194,36 +196,13 @@ type ListsOfKey = Pick<
   | 'readOutbox'
   | 'listMessages'
   | 'listWindows'
-  | 'readDead'
-  | 'listDead'
-  | 'readQuarantine'
-  | 'listQuarantine'
   | 'countRepeats'
 >;
 
 const outboxItemsMax = 1000;
 
-/** Parameters of a further condition. */
-interface And {
-  outcome?: string;
-  spanStart?: number;
-  spanEnd?: number;
-}
-
 function listsOfKey(connection: Connection): ListsOfKey {
-  /** Items of a partition in an id range, ascending by id. */
-  const inRange = <K extends ConvoyItem['kind']>(
-    kind: K,
-    range: IdRange & { convoyId: string; limit: number; and?: string } & And,
-  ) => {
-    const { convoyId, limit, and = '', ...parameters } = range;
-    assertConvoyId(convoyId);
-    const text =
-      'SELECT * FROM c WHERE c.convoyId = @convoyId ' +
-      `AND c.id >= @from AND c.id < @below ${and}ORDER BY c.id ASC`;
-    const query = { text, parameters: { convoyId, ...parameters }, convoyId };
-    return connection.collect(kind, query, limit);
-  };
+  const inRange: RangeReader = (kind, range) => itemsInRange(connection, kind, range);
   return {
     async readInbox(convoyId, { from, to, limit }) {
       assertLimit(limit);
@@ -259,22 +238,6 @@ function listsOfKey(connection: Connection): ListsOfKey {
       const range = idsUnder(window === undefined ? 'window' : `window:${window}`);
       const rest = restOf(range, continuation);
       return pageOf(await inRange('window', { convoyId, ...rest, limit: limit + 1 }), limit);
-    },
-    async readDead(convoyId, id) {
-      return (await connection.read(convoyId, 'dead', id))?.item;
-    },
-    async listDead(convoyId, { limit, continuation }) {
-      assertLimit(limit);
-      const rest = restOf(idsUnder('dead'), continuation);
-      return pageOf(await inRange('dead', { convoyId, ...rest, limit: limit + 1 }), limit);
-    },
-    async readQuarantine(convoy, id) {
-      return (await connection.read(`${convoy}:`, 'quarantine', id))?.item;
-    },
-    async listQuarantine(convoy, { limit, continuation }) {
-      assertLimit(limit);
-      const range = { ...restOf(idsUnder('quarantine'), continuation), limit: limit + 1 };
-      return pageOf(await inRange('quarantine', { convoyId: `${convoy}:`, ...range }), limit);
     },
     async countRepeats(convoyId) {
       assertConvoyId(convoyId);

@@ -113,6 +113,7 @@ type ListMethod =
   | 'progressOf'
   | 'listMessages'
   | 'listWindows'
+  | 'listParkedOf'
   | 'readDead'
   | 'listDead'
   | 'readQuarantine'
@@ -166,6 +167,12 @@ function lists(items: MemoryItems, call: Call): Pick<ConvoyStore, ListMethod> {
           items.inRange(id, 'window', restOf(range, filter.continuation)),
           filter.limit,
         );
+      }),
+    listParkedOf: (id, { limit, continuation }) =>
+      inPartition('listParkedOf', id, () => {
+        assertLimit(limit);
+        const range = restOf(idsUnder('parked'), continuation);
+        return pageOf(items.inRange(id, 'parked', range), limit);
       }),
     readDead: (convoyId, id) =>
       inPartition('readDead', convoyId, () => items.one(convoyId, 'dead', id)),

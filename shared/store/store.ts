@@ -11,6 +11,7 @@ import type {
   InboxItem,
   InboxOutcome,
   OutboxItem,
+  ParkedItem,
   ProgressItem,
   QuarantineItem,
   SeenItem,
@@ -140,6 +141,8 @@ export interface ConvoyStore extends RollUpStore {
     convoyId: string,
     filter: { window?: string; limit: number; continuation?: string },
   ): Promise<Page<WindowItem>>;
+  /** Parked messages of one key, healed ones too while they are kept. */
+  listParkedOf(convoyId: string, filter: PageFilter): Promise<Page<ParkedItem>>;
   readDead(convoyId: string, id: string): Promise<DeadItem | undefined>;
   listDead(convoyId: string, filter: PageFilter): Promise<Page<DeadItem>>;
   readQuarantine(convoy: string, id: string): Promise<QuarantineItem | undefined>;

@@ -68,6 +68,7 @@ describe('faults of the memory store', () => {
     await store.progressOf([]);
     await store.listMessages(id, { from: 1, limit: 1 });
     await store.listWindows(id, { limit: 1 });
+    await store.listParkedOf(id, { limit: 1 });
     await store.readDead(id, 'dead:1');
     await store.listDead(id, { limit: 1 });
     await store.readQuarantine('orders', 'quarantine:1');
