@@ -20,6 +20,7 @@ import type {
   GateFilter,
   InstantRange,
   Page,
+  PageFilter,
   StoreOperation,
   Totals,
   Versioned,
@@ -113,15 +114,10 @@ type ListMethod =
   | 'progressOf'
   | 'listMessages'
   | 'listWindows'
-  | 'listParkedOf'
-  | 'readDead'
-  | 'listDead'
-  | 'readQuarantine'
-  | 'listQuarantine'
   | 'countRepeats'
   | 'totals';
 
-function lists(items: MemoryItems, call: Call): Pick<ConvoyStore, ListMethod> {
+function lists(items: MemoryItems, call: Call): Pick<ConvoyStore, ListMethod | RecordedMethod> {
   const inPartition = <Answer>(method: string, convoyId: string, work: () => Answer) =>
     call({ method, convoyId }, () => {
       assertConvoyId(convoyId);
@@ -168,33 +164,38 @@ function lists(items: MemoryItems, call: Call): Pick<ConvoyStore, ListMethod> {
           filter.limit,
         );
       }),
-    listParkedOf: (id, { limit, continuation }) =>
-      inPartition('listParkedOf', id, () => {
-        assertLimit(limit);
-        const range = restOf(idsUnder('parked'), continuation);
-        return pageOf(items.inRange(id, 'parked', range), limit);
-      }),
-    readDead: (convoyId, id) =>
-      inPartition('readDead', convoyId, () => items.one(convoyId, 'dead', id)),
-    listDead: (id, { limit, continuation }) =>
-      inPartition('listDead', id, () => {
-        assertLimit(limit);
-        const range = restOf(idsUnder('dead'), continuation);
-        return pageOf(items.inRange(id, 'dead', range), limit);
-      }),
-    readQuarantine: (convoy, id) =>
-      inPartition('readQuarantine', `${convoy}:`, () => items.one(`${convoy}:`, 'quarantine', id)),
-    listQuarantine: (convoy, { limit, continuation }) =>
-      inPartition('listQuarantine', `${convoy}:`, () => {
-        assertLimit(limit);
-        const range = restOf(idsUnder('quarantine'), continuation);
-        return pageOf(items.inRange(`${convoy}:`, 'quarantine', range), limit);
-      }),
     countRepeats: (id) =>
       inPartition('countRepeats', id, () =>
         items.inRange(id, 'seen', idsUnder('seen')).reduce((n, seen) => n + (seen.repeats ?? 0), 0),
       ),
     totals: () => call({ method: 'totals' }, () => totalsOf(items)),
+    ...recorded(items, inPartition),
+  };
+}
+
+type RecordedMethod =
+  'listParkedOf' | 'readDead' | 'listDead' | 'readQuarantine' | 'listQuarantine';
+
+function recorded(
+  items: MemoryItems,
+  inPartition: <Answer>(method: string, convoyId: string, work: () => Answer) => Promise<Answer>,
+): Pick<ConvoyStore, RecordedMethod> {
+  const listOf =
+    <K extends 'parked' | 'dead' | 'quarantine'>(method: RecordedMethod, kind: K) =>
+    (convoyId: string, { limit, continuation }: PageFilter) =>
+      inPartition(method, convoyId, () => {
+        assertLimit(limit);
+        const range = restOf(idsUnder(kind), continuation);
+        return pageOf(items.inRange(convoyId, kind, range), limit);
+      });
+  const listQuarantine = listOf('listQuarantine', 'quarantine');
+  return {
+    listParkedOf: listOf('listParkedOf', 'parked'),
+    readDead: (id, itemId) => inPartition('readDead', id, () => items.one(id, 'dead', itemId)),
+    listDead: listOf('listDead', 'dead'),
+    readQuarantine: (convoy, id) =>
+      inPartition('readQuarantine', `${convoy}:`, () => items.one(`${convoy}:`, 'quarantine', id)),
+    listQuarantine: (convoy, filter) => listQuarantine(`${convoy}:`, filter),
   };
 }
 
