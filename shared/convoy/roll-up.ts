@@ -17,6 +17,7 @@
 //   R5  every closing write raises `attempt`: an attempt that was overtaken sees it and stops.
 import assert from 'node:assert/strict';
 import type { Aggregate, WindowValue } from './state.ts';
+import { join } from './window.ts';
 
 export type RollUpPhase = 'open' | 'closing' | 'published';
 
@@ -156,25 +157,9 @@ export function publish(
 
 /** Adds one key to the totals. */
 export function addKey(totals: RollUpTotals | undefined, key: Aggregate): RollUpTotals {
-  const { count, sum, min, max } = key;
-  if (totals === undefined) return { keys: 1, count, sum, min, max };
-  return {
-    keys: totals.keys + 1,
-    count: totals.count + count,
-    sum: sumOf(totals.sum, sum),
-    min: isLess(min, totals.min) ? min : totals.min,
-    max: isLess(totals.max, max) ? max : totals.max,
-  };
-}
-
-function sumOf(a: WindowValue, b: WindowValue): WindowValue {
-  if (typeof a === 'number' && typeof b === 'number') return a + b;
-  return (BigInt(a) + BigInt(b)).toString();
-}
-
-function isLess(a: WindowValue, b: WindowValue): boolean {
-  if (typeof a === 'number' && typeof b === 'number') return a < b;
-  return BigInt(a) < BigInt(b);
+  const { first, last } = key;
+  const { count, sum, min, max } = totals ? join({ ...totals, first, last }, key) : key;
+  return { keys: (totals?.keys ?? 0) + 1, count, sum, min, max };
 }
 
 /** Throws when a head breaks an invariant. */

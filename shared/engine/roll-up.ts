@@ -17,7 +17,6 @@ import { type RollUpStore, StoreUnavailable } from '../store/store.ts';
 
 const conflictsMax = 100;
 const atOnce = 8;
-const delaySecondsDefault = 60;
 
 export interface RollUps {
   store: RollUpStore;
@@ -33,12 +32,9 @@ export interface RollUpRule {
 }
 
 export function rollUpOf(definition: ConvoyDefinition, name: string): RollUpRule | null {
-  const window: object | undefined = definition.windows.find((known) => known.name === name);
-  if (window === undefined || !('rollUp' in window)) return null;
-  const { rollUp } = window;
-  if (typeof rollUp !== 'object' || rollUp === null) return null;
-  const given = 'delaySeconds' in rollUp ? Number(rollUp.delaySeconds) : Number.NaN;
-  const delayMs = (Number.isFinite(given) ? given : delaySecondsDefault) * 1000;
+  const rollUp = definition.windows.find((window) => window.name === name)?.rollUp;
+  if (rollUp === undefined) return null;
+  const delayMs = rollUp.delaySeconds * 1000;
   return { delayMs, keepMs: 2 * definition.retentionSeconds * 1000 + delayMs };
 }
 

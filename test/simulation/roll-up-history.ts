@@ -1,7 +1,8 @@
 // One hostile history of one roll-up (H13): contributors and publishers over a store whose reads
 // are as stale as their session token allows, with a death or a lost answer possible at every call.
 // The oracle knows nothing of heads: it reads what left for the output queue.
-import { defineConvoy, type ConvoyDefinition } from '../../shared/convoy/definition.ts';
+import { z } from 'zod';
+import { defineConvoy } from '../../shared/convoy/definition.ts';
 import { defaultLimits } from '../../shared/convoy/outputs.ts';
 import type { Output } from '../../shared/convoy/state.ts';
 import { publishRollUps, type RollUpPart } from '../../shared/engine/roll-up-publish.ts';
@@ -32,20 +33,15 @@ export interface RollUpOptions {
 const keysCount = 6;
 const revisions = 3;
 const delaySeconds = 5;
-const definition = withRollUp();
-
-function withRollUp(): ConvoyDefinition {
-  const schema = {
-    '~standard': {
-      version: 1 as const,
-      vendor: 'test',
-      validate: (value: unknown) => ({ value }),
-    },
-  };
-  const plain = defineConvoy({ name: 'sums', schema, initialState: 0, apply: () => 0 });
-  const windows = [{ name: 'day', rollUp: { delaySeconds } }];
-  return { ...plain, windows } as unknown as ConvoyDefinition;
-}
+const definition = defineConvoy({
+  name: 'sums',
+  schema: z.unknown(),
+  initialState: 0,
+  apply: () => 0,
+  windows: [
+    { name: 'day', kind: 'tumbling', seconds: 600, value: () => 1, rollUp: { delaySeconds } },
+  ],
+});
 
 /** What a key emits when it closes its window for the n-th time. */
 export function closedOutput(key: string, revision: number): Output {
