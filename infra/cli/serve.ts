@@ -10,6 +10,7 @@ import {
   portFault,
 } from '../local/address.ts';
 import type { StackPorts } from '../local/address.ts';
+import { ConvoyError } from '../../shared/errors.ts';
 import type { Progress } from './progress.ts';
 import { exitCodes, note, printJson, printLine, WrongUse } from './output.ts';
 
@@ -294,6 +295,7 @@ async function runCloud(flags: StackFlags): Promise<number> {
 async function runHost(flags: StackFlags): Promise<number> {
   const { runChild } = await import('../local/child.ts');
   const { startHost } = await import('../local/host/host.ts');
+  const { HostFault } = await import('../local/host/faults.ts');
   const { corsOf } = await import('../local/host/settings.ts');
   const { claim, openDataFolder, partOf } = await import('../local/data-folder.ts');
   return runChild({
@@ -302,7 +304,9 @@ async function runHost(flags: StackFlags): Promise<number> {
       const appDir = appDirOf(flags);
       // a launcher names the app always, and says what it wants to hear
       const isVerbose = flags.verbose === true || (flags.app !== undefined && !isLaunched);
-      const folder = flags.memory ? undefined : openDataFolder(flags.data);
+      const folder = flags.memory ? undefined : openDataFolder(resolve(flags.data));
+      // the real worker runs in the folder of the app [functions-host.md 1.2]
+      process.chdir(appDir);
       const claimed = folder ? await claim(folder, 'host', { isLaunched }) : undefined;
       // A storage account in the environment would be used for the hub; here the hub is ours.
       delete process.env['AzureWebJobsStorage'];
@@ -318,6 +322,8 @@ async function runHost(flags: StackFlags): Promise<number> {
         ...(flags.cors === undefined ? {} : { cors: corsOf(flags.cors) }),
         log: printLine,
       }).catch((error: unknown) => {
+        // a fault of the app, not of ours: its text says all
+        if (error instanceof HostFault) throw new ConvoyError('CVY_START', error.message);
         throw portFault(error, { http: flags.port });
       });
       return {

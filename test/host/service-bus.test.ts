@@ -117,6 +117,26 @@ describe('session queue, cardinality one', () => {
     expect(texts(bus.seen)).toEqual(['a1', 'a2', 'b1']);
   });
 
+  test('maxConcurrentCallsPerSession runs so many of one session side by side', async () => {
+    stack = await openBusStack({ maxConcurrentCallsPerSession: '2' });
+    const { bus, send } = stack;
+    let running = 0;
+    let together = 0;
+    bus.act = async () => {
+      together = Math.max(together, ++running);
+      await bus.until(() => bus.seen.length >= 2);
+      running--;
+    };
+
+    await send(
+      'orders',
+      ['1', '2', '3', '4'].map((body) => order('s', body)),
+    );
+    await bus.until(() => bus.seen.length === 4 && running === 0);
+
+    expect(together).toBe(2);
+  });
+
   test('the lock is renewed while a handler runs longer than it', async () => {
     stack = await openBusStack({}, { lockDurationSeconds: 1 });
     const { bus, send, lines } = stack;
