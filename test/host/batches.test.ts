@@ -1,10 +1,10 @@
-// Cardinality many.
+// Cardinality many, and topics.
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { openBusStack, type BusStack, type Seen } from './harness.ts';
 
 let stack: BusStack | undefined;
 beforeEach(async () => {
-  stack = await openBusStack({}, { app: 'many' });
+  stack = await openBusStack({}, { app: 'many', settings: { NEWS: 'news' } });
 });
 afterEach(async () => {
   await stack?.close();
@@ -119,4 +119,31 @@ test('a cardinality that is none is named', () => {
   expect(stack!.lines.join('\n')).toContain(
     "'neither' function is in error: cardinality 'some' is neither 'one' nor 'many'",
   );
+});
+
+describe('a topic', () => {
+  test('triggers by subscription, in order where that has sessions', async () => {
+    const { bus, send } = stack!;
+    const texts = ['one', 'two', 'three'];
+
+    for (const body of texts) await send('news', [{ sessionId: 's', body: Buffer.from(body) }]);
+    await bus.until(() => bus.seen.length === 6);
+
+    const of = (name: string): Seen[] => bus.seen.filter((one) => one.name === name);
+    expect(of('newsOrdered').map(({ body }) => body)).toEqual(texts);
+    expect(new Set(of('newsIn').map(({ body }) => body))).toEqual(new Set(texts));
+    expect(of('newsOrdered')[0]?.triggerMetadata['sessionId']).toBe('s');
+  });
+
+  test('what a subscription gives up comes to its dead-letter trigger', async () => {
+    const { bus, send } = stack!;
+    bus.act = (one) => {
+      if (one.name === 'newsIn') throw new Error('always');
+    };
+
+    await send('news', [{ sessionId: 's', body: Buffer.from('poison') }]);
+    await bus.until(() => bus.seen.some(({ name }) => name === 'newsDead'));
+
+    expect(bus.seen.filter(({ name }) => name === 'newsIn')).toHaveLength(3);
+  });
 });

@@ -119,6 +119,16 @@ export function openBroker(
         properties: { ...shared, requiresSession: false },
       })),
     ],
+    topics: [
+      {
+        name: 'news',
+        properties: {},
+        subscriptions: [
+          { name: 'all', properties: { ...shared, requiresSession: false }, rules: [] },
+          { name: 'ordered', properties: { ...shared, requiresSession: true }, rules: [] },
+        ],
+      },
+    ],
   };
   return startBroker({ config, ...at });
 }

@@ -42,6 +42,14 @@ describe('a Service Bus output', () => {
     expect((await stack.take('other', 1)).map(({ body }) => String(body))).toEqual(['by name']);
   });
 
+  test('goes to a topic, whose subscriptions get it', async () => {
+    await post('tell');
+
+    const [told] = await stack.take('news/Subscriptions/all', 1);
+
+    expect(String(told?.body)).toBe('news');
+  });
+
   test('that cannot be sent fails the invocation: a session queue wants a session id', async () => {
     const answer = await post('refused');
 
