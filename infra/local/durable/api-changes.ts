@@ -6,12 +6,13 @@ import { accepted, hasJsonType, json, jsonText, missing, refuse } from './api-ca
 import { refuseArgument, refuseState, type ApiCall } from './api-call.ts';
 import { show } from './api-queries.ts';
 import { deliver } from './delivery.ts';
+import { releaseLock } from './entity-messages.ts';
 import { eventType, type InboundEvent } from './history.ts';
 import type { HubResponse } from './hub.ts';
 import { instanceIdFault, isoMs, isTerminal, newExecutionId } from './instances.ts';
 import { postMessage, startInstance, type Start } from './instances.ts';
 import { rewindInstance } from './rewind.ts';
-import type { InstanceItem } from './storage.ts';
+import type { HubStorage, InstanceItem } from './storage.ts';
 
 export async function start(call: ApiCall): Promise<HubResponse> {
   const { parts, request } = call;
@@ -35,10 +36,12 @@ async function begin(call: ApiCall, wanted: Start): Promise<HubResponse> {
       `The function '${name}' doesn't exist, is disabled, or is not an orchestrator function.`,
     );
   }
+  let freed: string[] = [];
   const isStarted = await storage.commit(() => {
-    if (settings.mayReplaceRunning) storage.dropInstance(id);
+    if (settings.mayReplaceRunning) freed = dropRunning(storage, id);
     return startInstance(storage, wanted, clock.now());
   });
+  for (const entityId of freed) parts.wakeEntity(entityId);
   parts.usage.storageTransactions += isStarted ? 4 : 1;
   if (!isStarted) {
     return refuse(409, `An Orchestration instance with the ID ${id} already exists.`);
@@ -56,6 +59,14 @@ async function begin(call: ApiCall, wanted: Start): Promise<HubResponse> {
   }
   const payload = links(id);
   return json(202, payload, { location: payload.statusQueryGetUri, 'retry-after': '10' });
+}
+
+/** overridableExistingInstanceStates AnyState; returns the entities that it had locked. */
+function dropRunning(storage: HubStorage, id: string): string[] {
+  storage.dropInstance(id);
+  const freed = storage.entities.lockedBy(id);
+  for (const entityId of freed) releaseLock(storage, entityId, id);
+  return freed;
 }
 
 const intervalMsMin = 10;

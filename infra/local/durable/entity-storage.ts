@@ -60,6 +60,7 @@ const statementTexts = {
     ORDER BY sequence LIMIT ?`,
   operationsOf: `SELECT sequence, caller, request FROM operations WHERE entityId = ? AND caller = ?
     ORDER BY sequence LIMIT ?`,
+  lockedBy: 'SELECT id FROM entities WHERE lockedBy = ?',
   dropOperation: 'DELETE FROM operations WHERE entityId = ? AND sequence = ?',
   dropOperations: 'DELETE FROM operations WHERE entityId = ?',
   waiting: 'SELECT DISTINCT entityId FROM operations',
@@ -111,6 +112,10 @@ export class EntityStorage {
 
   dropOperation(entityId: string, sequence: number): void {
     this.#sql.dropOperation.run(entityId, sequence);
+  }
+
+  lockedBy(owner: string): string[] {
+    return this.#sql.lockedBy.all(owner).map((found) => String(found['id']));
   }
 
   entitiesWithOperations(): string[] {

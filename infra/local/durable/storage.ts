@@ -62,7 +62,8 @@ export interface InstanceFilter {
 const schema = `
 CREATE TABLE IF NOT EXISTS instances (id TEXT PRIMARY KEY, executionId TEXT NOT NULL,
   name TEXT NOT NULL, version TEXT NOT NULL, status TEXT NOT NULL, input TEXT, output TEXT,
-  customStatus TEXT, createdAt INTEGER NOT NULL, updatedAt INTEGER NOT NULL, parent TEXT);
+  customStatus TEXT, createdAt INTEGER NOT NULL, updatedAt INTEGER NOT NULL, parent TEXT)
+  WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS history (instanceId TEXT NOT NULL, chunk INTEGER NOT NULL,
   events TEXT NOT NULL, PRIMARY KEY (instanceId, chunk)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS inbox (instanceId TEXT NOT NULL, rank INTEGER NOT NULL,
@@ -72,7 +73,7 @@ CREATE TABLE IF NOT EXISTS timers (instanceId TEXT NOT NULL, timerId INTEGER NOT
   executionId TEXT NOT NULL, fireAt INTEGER NOT NULL,
   PRIMARY KEY (instanceId, timerId)) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS timersByTime ON timers (fireAt);
-CREATE TABLE IF NOT EXISTS work (sequence INTEGER PRIMARY KEY AUTOINCREMENT,
+CREATE TABLE IF NOT EXISTS work (sequence INTEGER PRIMARY KEY,
   instanceId TEXT NOT NULL, executionId TEXT NOT NULL, taskId INTEGER NOT NULL,
   name TEXT NOT NULL, input TEXT);
 `;
@@ -111,8 +112,9 @@ function prepareAll(db: DatabaseSync) {
     dropTimers: 'DELETE FROM timers WHERE instanceId = ?',
     due: 'SELECT * FROM timers WHERE fireAt <= ? ORDER BY fireAt LIMIT ?',
     nextDue: 'SELECT min(fireAt) AS at FROM timers',
-    addWork: `INSERT INTO work (instanceId, executionId, taskId, name, input)
-      VALUES (?,?,?,?,?)`,
+    addWork: `INSERT INTO work (sequence, instanceId, executionId, taskId, name, input)
+      VALUES (?,?,?,?,?,?)`,
+    lastWork: 'SELECT max(sequence) AS last FROM work',
     work: 'SELECT * FROM work WHERE sequence > ? ORDER BY sequence LIMIT ?',
     dropWork: 'DELETE FROM work WHERE sequence = ?',
     list: `SELECT * FROM shownInstances WHERE id > ?1 AND createdAt >= ?2 AND createdAt <= ?3
@@ -135,6 +137,7 @@ export class HubStorage {
   #queue: Waiting[] = [];
   #flushAt: NodeJS.Immediate | undefined;
   #sequence: number;
+  #workSequence: number;
   readonly #onFlushed: () => void;
   readonly entities: EntityStorage;
 
@@ -145,7 +148,8 @@ export class HubStorage {
       this.#db = new DatabaseSync(file);
       // Exclusive before WAL: no shared memory file, and a second process gets SQLITE_BUSY (S3).
       this.#db.exec('PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL;');
-      this.#db.exec('PRAGMA synchronous = NORMAL; BEGIN EXCLUSIVE;');
+      this.#db.exec('PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 4000;');
+      this.#db.exec('BEGIN EXCLUSIVE;');
       this.#db.exec(schema + entitySchema + 'COMMIT;');
     } catch (cause) {
       throw hubFault('HUB_FILE', `cannot open the task hub ${file}: is another host using it?`, {
@@ -155,6 +159,7 @@ export class HubStorage {
     this.#sql = prepareAll(this.#db);
     this.entities = new EntityStorage(this.#db);
     this.#sequence = Number(this.#sql.lastSequence.get()?.['last'] ?? 0);
+    this.#workSequence = Number(this.#sql.lastWork.get()?.['last'] ?? 0);
   }
 
   /** Runs the change in the next group transaction; resolves when that is in the file (S1, S2). */
@@ -175,9 +180,11 @@ export class HubStorage {
     const group = this.#queue;
     this.#queue = [];
     const settled: (() => void)[] = [];
+    const [first] = group;
     try {
       this.#sql.begin.run();
-      for (const waiting of group) settled.push(this.#attempt(waiting));
+      if (first && group.length === 1) settled.push(this.#only(first));
+      else for (const waiting of group) settled.push(this.#attempt(waiting));
       this.#sql.commit.run();
     } catch (error) {
       try {
@@ -189,6 +196,12 @@ export class HubStorage {
       return;
     }
     for (const settle of settled) settle();
+  }
+
+  /** [S1] A change that is alone in its group needs no savepoint: its fault undoes the group. */
+  #only(waiting: Waiting): () => void {
+    const value = waiting.change() as never;
+    return () => waiting.resolve(value);
   }
 
   #attempt(waiting: Waiting): () => void {
@@ -305,7 +318,8 @@ export class HubStorage {
 
   addWork(work: Omit<WorkItem, 'sequence'>): void {
     const { instanceId, executionId, taskId, name, input } = work;
-    this.#sql.addWork.run(instanceId, executionId, taskId, name, input);
+    const sequence = ++this.#workSequence;
+    this.#sql.addWork.run(sequence, instanceId, executionId, taskId, name, input);
   }
 
   workAfter(sequence: number, limit: number): WorkItem[] {

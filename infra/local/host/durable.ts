@@ -1,9 +1,13 @@
 // The seam between this host and the Durable hub: functions the hub may run, the durableClient
 // input, and the hub's HTTP API at its two bases [durable.md 9, 10].
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { createRequire } from 'node:module';
+import { join, resolve } from 'node:path';
 import type { FunctionRunner, Hub, HubSettings } from '../durable/hub.ts';
+import { executorFault } from '../durable/sdk.ts';
 import type { VersionRules } from '../durable/versions.ts';
 import type { HostFunction } from './functions.ts';
+import { HostFault } from './faults.ts';
 import { headersOf, readBody } from './http-answer.ts';
 import type { HostRoute } from './http.ts';
 import type { Invoker } from './invoker.ts';
@@ -20,13 +24,44 @@ export function durableUrls(port: number): { rpcBaseUrl: string; webhookBaseUrl:
   };
 }
 
+/**
+ * Looks whether the app's durable-functions is one that the hub can run: the hub reads its
+ * orchestration executor. An app that bundles its packages is looked at in its first episode.
+ */
+export function checkDurableSdk(appDir: string, functions: readonly HostFunction[]): void {
+  if (!functions.some(({ kind }) => kind === 'orchestration')) return;
+  const require = createRequire(join(resolve(appDir), 'package.json'));
+  const version = versionIn(require);
+  if (version === undefined) return;
+  const fault = executorFault(newExecutor(require));
+  if (fault) throw new HostFault(`durable-functions ${version} cannot run here: ${fault}`);
+}
+
+function versionIn(require: NodeJS.Require): string | undefined {
+  try {
+    return String((require('durable-functions/package.json') as { version: unknown }).version);
+  } catch {
+    return undefined;
+  }
+}
+
+function newExecutor(require: NodeJS.Require): unknown {
+  try {
+    const name = 'durable-functions/lib/src/orchestrations/TaskOrchestrationExecutor';
+    const found = require(name) as { TaskOrchestrationExecutor: new () => unknown };
+    return new found.TaskOrchestrationExecutor();
+  } catch {
+    return undefined;
+  }
+}
+
 /** What host.json says under `extensions.durableTask`; what is malformed is refused by name. */
 export function hubSettings(section: Record<string, unknown>): HubSettings {
   const whole = (from: Record<string, unknown>, key: string): number | undefined => {
     const value = from[key];
     if (value === undefined) return undefined;
     if (Number.isSafeInteger(value) && Number(value) > 0) return Number(value);
-    throw new TypeError(`host.json: extensions.durableTask ${key} is no positive whole number`);
+    throw new HostFault(`host.json: extensions.durableTask ${key} is no positive whole number`);
   };
   const http = (section['httpSettings'] ?? {}) as Record<string, unknown>;
   const httpSleepMs = whole(http, 'defaultAsyncRequestSleepTimeMilliseconds');
@@ -57,7 +92,7 @@ function oneOf<T extends string>(
   const given = section[key] ?? known[0];
   const found = known.find((name) => name.toLowerCase() === String(given).toLowerCase());
   if (found) return found;
-  throw new TypeError(`host.json: extensions.durableTask.${key} is not one of ${known.join(', ')}`);
+  throw new HostFault(`host.json: extensions.durableTask.${key} is not one of ${known.join(', ')}`);
 }
 
 /** Lets the hub run orchestrations, activities and entities of the app. */

@@ -17,7 +17,8 @@ import { adminRoute, type AdminOptions } from './admin.ts';
 import { createSay, hostLevel, type HostLogLevel, type Say } from './console.ts';
 import { HostFault } from './faults.ts';
 import type { RegisteredFunction } from './core-module.ts';
-import { createRunner, durableRoute, durableUrls, hubSettings } from './durable.ts';
+import { checkDurableSdk, hubSettings } from './durable.ts';
+import { createRunner, durableRoute, durableUrls } from './durable.ts';
 import { sortFunctions, type HostFunction } from './functions.ts';
 import { readHostSettings, type HostSettings } from './host-json.ts';
 import { listenOnLoopback, type Listening } from './http-server.ts';
@@ -49,6 +50,7 @@ export interface HostOptions {
   isColoured?: boolean;
   log?: (line: string) => void;
   hubIntercept?: HubOptions['intercept'];
+  hubDelivery?: HubOptions['delivery'];
   /** Default: print and process.exit(1), so that the launcher starts the host again. */
   onFatal?: (reason: string) => void;
 }
@@ -190,6 +192,7 @@ function openDurable(
 ): { hub: Hub; invoker: Invoker } {
   const { settings } = from;
   const { hubName, maxActivities, maxOrchestrators } = settings.durable;
+  checkDurableSdk(options.appDir, from.functions);
   let invoker: Invoker | undefined;
   const hub = openHub({
     file: fileIn(options.dataDir, 'hub.sqlite'),
@@ -204,6 +207,7 @@ function openDurable(
     ...(maxActivities === undefined ? {} : { maxConcurrentActivities: maxActivities }),
     ...(maxOrchestrators === undefined ? {} : { maxConcurrentOrchestrators: maxOrchestrators }),
     ...(options.hubIntercept ? { intercept: options.hubIntercept } : {}),
+    ...(options.hubDelivery ? { delivery: options.hubDelivery } : {}),
   });
   const binding = hub.clientBinding(durableUrls(http.port));
   const { functionTimeoutMs, functionTimeoutText } = settings;
