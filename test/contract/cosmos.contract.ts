@@ -165,13 +165,13 @@ export function itemClaims(claim: Claim): void {
     expect([await statusOf(moved), await statusOf(patched)]).toEqual([400, 400]);
   });
 
-  claim('ids keep any text but / \\ # ?', async ({ container }) => {
-    const ids = ['a b', 'é☃', 'a%20b', 'a+b', 'a:b', 'a"b', 'x'.repeat(1023)];
+  claim('ids keep any text but / and \\', async ({ container }) => {
+    const ids = ['a b', 'é☃', 'a%20b', 'a+b', 'a:b', 'a"b', 'a?b', ' a ', 'x'.repeat(1023)];
     for (const id of ids) await container.items.create({ id, pk: 'p' });
 
     for (const id of ids) expect((await container.item(id, 'p').read()).resource?.id).toBe(id);
     expect(await statusOf(container.items.create({ id: 'x'.repeat(1024), pk: 'p' }))).toBe(400);
-    for (const id of ['a/b', 'a\\b', 'a#b', 'a?b']) {
+    for (const id of ['a/b', 'a\\b']) {
       const { codes } = await batchCodes(container, [create(id)]);
       expect([id, codes]).toEqual([id, [400]]);
     }

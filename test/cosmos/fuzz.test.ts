@@ -97,6 +97,9 @@ function mutated(text: string, { random, pick }: Target): string {
   return text.slice(0, at) + pick(noise) + text.slice(at + length);
 }
 
+// As a client library asks that merges the answers of several ranges.
+const inRange = { 'x-ms-documentdb-partitionkeyrangeid': '0' };
+
 test('queries of a grammar, right ones and mutated ones', async () => {
   const target = await targetOf(1);
   const { random, pick } = target;
@@ -105,13 +108,13 @@ test('queries of a grammar, right ones and mutated ones', async () => {
     let query = produce('query', target, 4);
     for (let turns = random.below(3); turns > 0; turns--) query = mutated(query, target);
     const parameters = [{ name: '@p', value: pick([1, 'x', null, [1], { a: 1 }, -0]) }];
-    const headers = { ...asQuery, ...(random.chance(0.5) && inP) };
+    const headers = { ...asQuery, ...pick([inP, inRange, {}]) };
     const body = JSON.stringify({ query, parameters });
     const status = await answered(target, { method: 'POST', path: items, headers, body }, at);
     if (status === 200) accepted++;
   }
   // A generator that only makes garbage would prove little.
-  expect(accepted, `seed=${seed}`).toBeGreaterThan(cases / 2);
+  expect(accepted, `seed=${seed}`).toBeGreaterThan(cases / 4);
   await assertIntact(target);
 });
 

@@ -72,6 +72,7 @@ export const inP = { 'x-ms-documentdb-partitionkey': '["p"]' };
 export const asQuery = {
   'content-type': 'application/query+json',
   'x-ms-documentdb-isquery': 'true',
+  'x-ms-documentdb-query-enablecrosspartition': 'true',
 };
 export const asBatch = {
   ...inP,

@@ -1,19 +1,21 @@
-// Databases, containers, throughput: what holds the items.
+// Databases and containers: what holds the items.
 //
 // Owns:    the definitions and their rules (names, partition key, unique keys, TTL, indexing
 //          policy).
-// Leaves:  the tables behind a container to storage.ts.
+// Leaves:  the tables behind a container to storage.ts, throughput to offers.ts.
 
 import { randomUUID } from 'node:crypto';
 
 import { badRequest, conflict, notFound, ownerNotFound } from './errors.ts';
-import { defaultPolicy, readPolicy } from './indexing-policy.ts';
-import { isObject, splitPath, type Json, type JsonObject } from './json.ts';
+import { completePolicy, readPolicy } from './indexing-policy.ts';
+import { isObject, type Json, type JsonObject } from './json.ts';
+import { createOffer, deleteOffer, hasOffer, type Throughput } from './offers.ts';
 import type { Container, Storage } from './storage.ts';
 
 const nameCharactersMax = 255;
 const levelsMax = 3;
-const throughputMin = 400;
+/** Names of letters, digits and _; any others are quoted. */
+const keyPath = /^(?:\/(?:[\p{L}\p{N}_]+|"(?:[^"\\]|\\.)+"))+$/u;
 
 /** The document a client reads first: one region, whose endpoint is this server [CO 12.1]. */
 export function accountOf(endpoint: string): JsonObject {
@@ -70,8 +72,15 @@ export function listDatabases(storage: Storage): JsonObject[] {
   return all.map((found) => JSON.parse(String(found['body'])) as JsonObject);
 }
 
+export interface DatabaseRequest {
+  body: unknown;
+  throughput: Throughput | undefined;
+  nowMs: number;
+}
+
 /** Creates a database; inside a write. */
-export function createDatabase(storage: Storage, body: unknown, nowMs: number): JsonObject {
+export function createDatabase(storage: Storage, request: DatabaseRequest): JsonObject {
+  const { body, throughput, nowMs } = request;
   const id = nameIn(body);
   if (databaseNamed(storage, id)) throw conflict();
   const insert = storage.sql.prepare('INSERT INTO databases(id,body) VALUES(?,?)');
@@ -87,6 +96,7 @@ export function createDatabase(storage: Storage, body: unknown, nowMs: number): 
     _ts: Math.floor(nowMs / 1000),
   };
   storage.sql.prepare('UPDATE databases SET body=? WHERE number=?').run(text(definition), number);
+  if (throughput) createOffer(storage, definition, throughput);
   return definition;
 }
 
@@ -94,7 +104,9 @@ const text = (definition: JsonObject): string => JSON.stringify(definition);
 
 /** Deletes a database with its containers; inside a write. */
 export function deleteDatabase(storage: Storage, id: string): void {
-  if (!databaseNamed(storage, id)) throw notFound();
+  const database = databaseNamed(storage, id);
+  if (!database) throw notFound();
+  deleteOffer(storage, database);
   for (const definition of listContainers(storage, id)) {
     deleteContainer(storage, id, String(definition['id']));
   }
@@ -110,10 +122,18 @@ export function listContainers(storage: Storage, database: string): JsonObject[]
 
 function checkedPaths(value: Json | undefined, what: string): string[] {
   const isList = Array.isArray(value) && value.length > 0;
-  if (!isList || !value.every((path) => typeof path === 'string' && splitPath(path))) {
+  if (!isList || !value.every((path) => typeof path === 'string')) {
     throw badRequest(`${what} must be a list of paths like /name.`);
   }
-  return value as string[];
+  for (const path of value) {
+    if (keyPath.test(path)) continue;
+    throw badRequest(
+      `${what} component definition path '${path.slice(0, 80)}' could not be accepted. Partition ` +
+        'key paths must contain only valid characters and not contain a trailing slash or ' +
+        'wildcard character.',
+    );
+  }
+  return value;
 }
 
 function partitionKeyOf(body: JsonObject): JsonObject {
@@ -127,8 +147,11 @@ function partitionKeyOf(body: JsonObject): JsonObject {
   if (paths.length > (kind === 'Hash' ? 1 : levelsMax)) {
     throw badRequest(`Too many partition key paths for kind ${kind}.`);
   }
-  const version = key['version'] ?? 2;
-  return { ...key, paths, kind, version };
+  const version = key['version'] ?? (kind === 'Hash' ? undefined : 2);
+  if (version !== undefined && version !== 2 && (version !== 1 || kind !== 'Hash')) {
+    throw badRequest(`The partition key version ${JSON.stringify(version)} is invalid.`);
+  }
+  return { ...key, paths, kind, ...(version !== undefined && { version }) };
 }
 
 function assertDefinition(body: JsonObject): void {
@@ -141,25 +164,13 @@ function assertDefinition(body: JsonObject): void {
   const keys = isObject(unique) ? unique['uniqueKeys'] : undefined;
   if (keys === undefined) return;
   if (!Array.isArray(keys)) throw badRequest('uniqueKeys must be a list.');
-  for (const key of keys) checkedPaths(isObject(key) ? key['paths'] : undefined, 'A unique key');
-}
-
-/** The throughput a request asks for: manual, or the most of autoscale. */
-export function throughputOf(header: string | undefined, autoscale: string | undefined) {
-  const settings = autoscale === undefined ? undefined : (JSON.parse(autoscale) as unknown);
-  const most = isObject(settings) ? settings['maxThroughput'] : header;
-  if (most === undefined) return undefined;
-  const value = Number(most);
-  if (!Number.isInteger(value) || value < throughputMin || value % 100 !== 0) {
-    throw badRequest(`The throughput must be a multiple of 100, at least ${throughputMin}.`);
-  }
-  return value;
+  for (const key of keys) checkedPaths(isObject(key) ? key['paths'] : undefined, 'The unique key');
 }
 
 export interface ContainerRequest {
   database: string;
   body: unknown;
-  throughput: number | undefined;
+  throughput: Throughput | undefined;
   nowMs: number;
 }
 
@@ -181,12 +192,12 @@ export function createContainer(storage: Storage, request: ContainerRequest): Js
   if (storage.container(database, id)) throw conflict();
   const partitionKey = partitionKeyOf(body);
   assertDefinition(body);
-  const indexingPolicy = policyOf(body);
+  const indexingPolicy = completePolicy(body['indexingPolicy']);
   const policy = readPolicy(indexingPolicy);
   const insert = storage.sql.prepare(
     'INSERT INTO containers(database,id,body,throughput) VALUES(?,?,?,?)',
   );
-  const number = Number(insert.run(database, id, '{}', throughput ?? null).lastInsertRowid);
+  const number = Number(insert.run(database, id, '{}', throughput?.most ?? null).lastInsertRowid);
   const databaseRid = String(owner['_rid']);
   const rid = ridOf(Buffer.from(databaseRid, 'base64').readUInt32BE(0), number);
   const definition: JsonObject = {
@@ -207,15 +218,8 @@ export function createContainer(storage: Storage, request: ContainerRequest): Js
   };
   storage.sql.prepare('UPDATE containers SET body=? WHERE number=?').run(text(definition), number);
   storage.createItems(number, policy);
+  if (throughput || !hasOffer(storage, owner)) createOffer(storage, definition, throughput);
   return definition;
-}
-
-// A policy that names only some parts gets the rest from the default, as in Azure.
-function policyOf(body: JsonObject): JsonObject {
-  const given = body['indexingPolicy'];
-  if (given === undefined || given === null) return defaultPolicy();
-  if (!isObject(given)) throw badRequest('The indexing policy is invalid.');
-  return { ...defaultPolicy(), ...given };
 }
 
 /** Changes TTL and indexing policy of a container; its items stay. Inside a write. */
@@ -243,7 +247,7 @@ export function replaceContainer(
     throw badRequest('The unique keys of a container cannot be changed.');
   }
   assertDefinition(body);
-  const indexingPolicy = policyOf(body);
+  const indexingPolicy = completePolicy(body['indexingPolicy']);
   const policy = readPolicy(indexingPolicy);
   const { defaultTtl: _, ...kept } = before;
   const definition: JsonObject = {
@@ -284,27 +288,6 @@ export function deleteContainer(storage: Storage, database: string, id: string):
   if (!container) throw notFound();
   storage.forget(database, id);
   storage.dropItems(container.number);
+  deleteOffer(storage, container.definition);
   storage.sql.prepare('DELETE FROM containers WHERE number=?').run(container.number);
-}
-
-/** What `readOffer` finds: one offer per container with its own throughput. */
-export function listOffers(storage: Storage): JsonObject[] {
-  const all = storage.sql
-    .prepare('SELECT number,body,throughput FROM containers WHERE throughput IS NOT NULL')
-    .all();
-  return all.map((found) => {
-    const definition = JSON.parse(String(found['body'])) as JsonObject;
-    const id = `offer${String(found['number'])}`;
-    return {
-      id,
-      _rid: id,
-      _self: `offers/${id}/`,
-      _etag: definition['_etag'] ?? '',
-      resource: definition['_self'] ?? '',
-      offerResourceId: definition['_rid'] ?? '',
-      offerVersion: 'V2',
-      offerType: 'Invalid',
-      content: { offerThroughput: Number(found['throughput']) },
-    };
-  });
 }

@@ -5,6 +5,9 @@ import { type KeyObject, createHmac, timingSafeEqual } from 'node:crypto';
 
 import { CosmosError } from './errors.ts';
 
+/** A signature is good for this long, before and after its date. */
+const dateSlackMs = 15 * 60_000;
+
 /**
  * The emulator's well-known key: public by design, for connection strings without a key of one's
  * own.
@@ -18,10 +21,16 @@ export interface SignedRequest {
   segments: readonly string[];
   date: string | undefined;
   authorization: string | undefined;
+  /** What the date may not be far from; undefined = any date. */
+  nowMs: number | undefined;
+  dateMs: number;
 }
 
 // A link with an even number of segments names a resource, an odd one the feed of its owner.
-function resourceOf(segments: readonly string[]): { type: string; link: string } {
+function resourceOf(all: readonly string[]): { type: string; link: string } {
+  if (all[0] === 'offers' && all.length === 2) return { type: 'offers', link: all[1] ?? '' };
+  // What is done to a whole container is signed as the container.
+  const segments = all[4] === 'operations' ? all.slice(0, 4) : all;
   const isFeed = segments.length % 2 === 1;
   const type = (isFeed ? segments.at(-1) : segments.at(-2)) ?? '';
   return { type, link: (isFeed ? segments.slice(0, -1) : segments).join('/') };
@@ -53,4 +62,11 @@ export function assertSigned(request: SignedRequest, key: KeyObject): void {
     .digest();
   const given = Buffer.from(signature, 'base64');
   if (given.length !== expected.length || !timingSafeEqual(given, expected)) throw refused();
+  const { nowMs, dateMs } = request;
+  if (nowMs === undefined || Math.abs(nowMs - dateMs) <= dateSlackMs) return;
+  throw new CosmosError(
+    403,
+    'The authorization token is not valid at the current time. Please create another token and ' +
+      'retry.',
+  );
 }

@@ -21,6 +21,8 @@ export interface BatchRequest {
   container: Container;
   nowMs: number;
   isAtomic: boolean;
+  /** Whether a bulk request goes on after an operation that failed. */
+  isContinuing: boolean;
   /** Whether answers leave out the items (`Prefer: return=minimal`). */
   isMinimal: boolean;
   pk: string | undefined;
@@ -157,7 +159,8 @@ async function runBulk(
 ): Promise<BatchResult> {
   let charge = 0;
   let status = 200;
-  const writes = entries.map(async (entry) => {
+  const apply = async (entry: BatchEntry): Promise<string> => {
+    if (status !== 200 && !request.isContinuing) return answer(424, 0, '');
     try {
       const run = (): Outcome => {
         const container = request.storage.current(request.container);
@@ -172,8 +175,10 @@ async function runBulk(
       charge += minimumCharge;
       return failure(error);
     }
-  });
-  const answers = await Promise.all(writes);
+  };
+  const answers: string[] = [];
+  if (request.isContinuing) answers.push(...(await Promise.all(entries.map(apply))));
+  else for (const entry of entries) answers.push(await apply(entry));
   return { status, charge, body: `[${answers.join(',')}]` };
 }
 

@@ -18,7 +18,7 @@ function startOf(request: Request, lsn: number): number {
   if (token === undefined) return 0;
   if (token === '*') return lsn;
   const from = Number(token.replaceAll('"', ''));
-  if (!Number.isSafeInteger(from) || from < 0) throw badRequest('Invalid continuation token.');
+  if (!Number.isSafeInteger(from) || from < 0) throw badRequest('Invalid Continuation Token.');
   return from;
 }
 
@@ -30,17 +30,28 @@ function sinceSeconds(request: Request): number | undefined {
   return Math.floor(ms / 1000);
 }
 
-/** One page of the feed; 304 with the position when there is nothing new. */
-export function readFeed(
-  storage: Storage,
-  container: Container,
-  feed: { request: Request; keyValues: Json[] | undefined },
-): Reply {
-  const { request, keyValues } = feed;
-  const mode = header(request, 'a-im')?.toLowerCase();
-  if (mode !== 'incremental feed') {
-    throw notSupported('Change feed mode AllVersionsAndDeletes');
+export interface ChangeFeed {
+  request: Request;
+  keyValues: Json[] | undefined;
+  /** Leaves out partition keys of other ranges than the one asked for; undefined = takes all. */
+  isIncluded: ((pk: string) => boolean) | undefined;
+}
+
+function assertMode(request: Request): void {
+  if (header(request, 'a-im')?.toLowerCase() === 'incremental feed') return;
+  if (header(request, 'if-none-match') === undefined) {
+    throw badRequest(
+      'Change feed mode AllVersionsAndDeletes cannot start from the beginning. You must read the ' +
+        'change feed from within the retention period.',
+    );
   }
+  throw notSupported('Change feed mode AllVersionsAndDeletes');
+}
+
+/** One page of the feed; 304 with the position when there is nothing new. */
+export function readFeed(storage: Storage, container: Container, feed: ChangeFeed): Reply {
+  const { request, keyValues, isIncluded } = feed;
+  assertMode(request);
   const from = startOf(request, storage.lsn);
   const conditions = ['lsn>?', '(expires IS NULL OR expires>?)'];
   const values: SQLInputValue[] = [from, Math.floor(request.nowMs / 1000)];
@@ -56,18 +67,22 @@ export function readFeed(
     const prefix = `${key.slice(0, -1)},`;
     values.push(...(isFull ? [key] : [prefix, `${prefix}\u{10ffff}`]));
   }
-  const sql = `SELECT lsn,body FROM items_${container.number}
+  const countMax = Math.min(pageSize(request), pageMax);
+  // With a filter beyond SQL nobody knows how many must be read for a page.
+  const readMax = isIncluded ? -1 : countMax;
+  const sql = `SELECT lsn,pk,body FROM items_${container.number}
     WHERE ${conditions.join(' AND ')} ORDER BY lsn LIMIT ?`;
   const items: string[] = [];
   let charge = 0;
   let bytes = 0;
   let last = from;
-  for (const entry of storage.iterate(sql, [...values, Math.min(pageSize(request), pageMax)])) {
+  for (const entry of storage.iterate(sql, [...values, readMax])) {
     const body = String(entry['body']);
     last = Number(entry['lsn']);
+    if (isIncluded && !isIncluded(String(entry['pk']))) continue;
     items.push(`${body.slice(0, -1)},"_lsn":${last}}`);
     charge += readCharge(body.length);
-    if ((bytes += body.length) > pageBytesMax) break;
+    if (items.length === countMax || (bytes += body.length) > pageBytesMax) break;
   }
   const etag = `"${last}"`;
   if (items.length === 0) return { status: 304, charge: 1, etag };

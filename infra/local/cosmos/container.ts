@@ -20,6 +20,8 @@ export interface Container {
   /** Azure's defaultTtl: undefined = off, -1 = on without expiry, else seconds. */
   defaultTtl: number | undefined;
   throughput: number | undefined;
+  /** How many partition key ranges the keys are spread over. */
+  rangeCount: number;
   statements: Statements;
 }
 
@@ -54,6 +56,7 @@ function readContainer(
     uniqueKeys: (unique?.uniqueKeys ?? []).map((key) => key.paths.map(split)),
     defaultTtl: typeof ttl === 'number' ? ttl : undefined,
     throughput: undefined,
+    rangeCount: 1,
   };
 }
 

@@ -8,6 +8,7 @@ const codeOfStatus: Record<number, string> = {
   404: 'NotFound',
   405: 'MethodNotAllowed',
   409: 'Conflict',
+  410: 'Gone',
   412: 'PreconditionFailed',
   413: 'RequestEntityTooLarge',
   424: 'FailedDependency',
@@ -26,6 +27,8 @@ export function codeWord(status: number): string {
 export interface CosmosErrorOptions {
   substatus?: number;
   retryAfterMs?: number;
+  /** Beside code and message in the body. */
+  additionalErrorInfo?: string;
 }
 
 /** An answer that is an error; thrown by operations, turned into HTTP by the server. */
@@ -33,11 +36,13 @@ export class CosmosError extends Error {
   readonly status: number;
   readonly substatus: number | undefined;
   readonly retryAfterMs: number | undefined;
+  readonly additionalErrorInfo: string | undefined;
   constructor(status: number, message: string, options: CosmosErrorOptions = {}) {
     super(message);
     this.status = status;
     this.substatus = options.substatus;
     this.retryAfterMs = options.retryAfterMs;
+    this.additionalErrorInfo = options.additionalErrorInfo;
   }
 }
 

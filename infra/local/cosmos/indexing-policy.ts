@@ -47,6 +47,37 @@ export function defaultPolicy(): JsonObject {
   };
 }
 
+const etagPath = '/"_etag"/?';
+const root = '/*';
+
+// `/` is how policies said `/*` before 2018; Azure still takes it.
+function rootNamed(list: Json | undefined): Json | undefined {
+  if (!Array.isArray(list)) return list;
+  return list.map((entry) =>
+    isObject(entry) && entry['path'] === '/' ? { ...entry, path: root } : entry,
+  );
+}
+
+const names = (list: Json, path: string): boolean =>
+  Array.isArray(list) && list.some((entry) => isObject(entry) && entry['path'] === path);
+
+/**
+ * A policy as Azure keeps it: what it does not name comes from the default, and the ETag is always
+ * excluded.
+ */
+export function completePolicy(given: Json | undefined): JsonObject {
+  if (given === undefined || given === null) return defaultPolicy();
+  if (!isObject(given)) throw badRequest('The indexing policy is invalid.');
+  const policy = { ...defaultPolicy(), ...given };
+  if (String(policy['indexingMode']).toLowerCase() === 'none') return policy;
+  const excluded = rootNamed(policy['excludedPaths']) ?? [];
+  const isNothing = given['includedPaths'] === undefined && names(excluded, root);
+  const includedPaths = isNothing ? [] : (rootNamed(policy['includedPaths']) ?? []);
+  if (!Array.isArray(excluded)) return { ...policy, includedPaths };
+  const excludedPaths = names(excluded, etagPath) ? excluded : [...excluded, { path: etagPath }];
+  return { ...policy, includedPaths, excludedPaths };
+}
+
 function listOf(value: Json | undefined, what: string): Json[] {
   if (value === undefined || value === null) return [];
   if (!Array.isArray(value)) throw badRequest(`The indexing policy is invalid: ${what}.`);
@@ -63,13 +94,13 @@ function pathOf(entry: Json | undefined, what: string): string {
   return path;
 }
 
-function plant(root: Branch, text: string, isIncluded: boolean): string[] | undefined {
+function plant(top: Branch, text: string, isIncluded: boolean): string[] | undefined {
   const names = splitPath(text);
   const last = names?.at(-1);
   if (!names || (last !== '?' && last !== '*')) {
     throw badRequest(`The indexing path '${text}' could not be accepted: it must end in /? or /*.`);
   }
-  let branch = root;
+  let branch = top;
   for (const name of names.slice(0, -1)) {
     let next = branch.inner.get(name);
     if (!next) branch.inner.set(name, (next = { inner: new Map() }));
@@ -112,20 +143,20 @@ export function readPolicy(policy: Json | undefined): IndexingPolicy {
   const mode = String(policy['indexingMode'] ?? 'consistent').toLowerCase();
   if (mode === 'none') return { paths: nothing, named: [], composites: [] };
   if (mode !== 'consistent') throw badRequest(`Indexing mode '${mode}' is not supported.`);
-  const root: Branch = { inner: new Map() };
+  const top: Branch = { inner: new Map() };
   const included = listOf(policy['includedPaths'], 'includedPaths is a list');
   const excluded = listOf(policy['excludedPaths'], 'excludedPaths is a list');
   const texts = [...included, ...excluded].map((entry) => pathOf(entry, 'the indexing policy'));
-  if (texts.length > 0 && !texts.includes('/*')) {
+  if (texts.length > 0 && !texts.includes(root)) {
     throw badRequest("The special mandatory indexing path '/' is not provided: add '/*'.");
   }
   const named: string[][] = [];
   included.forEach((entry) => {
-    const path = plant(root, pathOf(entry, 'includedPaths'), true);
+    const path = plant(top, pathOf(entry, 'includedPaths'), true);
     if (path && path.length > 0) named.push(path);
   });
-  excluded.forEach((entry) => plant(root, pathOf(entry, 'excludedPaths'), false));
-  if (texts.length === 0) root.wildcard = true;
+  excluded.forEach((entry) => plant(top, pathOf(entry, 'excludedPaths'), false));
+  if (texts.length === 0) top.wildcard = true;
   const composites = listOf(policy['compositeIndexes'], 'compositeIndexes').map(compositeOf);
-  return { paths: view(root, false), named, composites };
+  return { paths: view(top, false), named, composites };
 }

@@ -64,7 +64,8 @@ function assertId(id: unknown): asserts id is string {
       "The input content is invalid because the required properties - 'id; ' - are missing.",
     );
   }
-  if (/[/\\#?]/.test(id)) throw badRequest(`Id contains illegal characters ['/', '\\', '#', '?'].`);
+  // The service takes any other character; clients refuse more [CO: limits].
+  if (/[/\\]/.test(id)) throw badRequest(`Id contains illegal characters ['/', '\\'].`);
   if (id.length * 3 > idBytesMax && Buffer.byteLength(id) > idBytesMax) {
     throw badRequest(`Id is longer than ${idBytesMax} bytes.`);
   }
@@ -267,6 +268,18 @@ export const isOperationType = (name: unknown): name is OperationType =>
 /** Applies one operation; throws CosmosError with nothing changed (given the write's savepoint). */
 export function applyOperation(place: Place, operation: Operation): Outcome {
   return operations[operation.operationType](place, operation);
+}
+
+/** Removes up to `countMax` items of a partition key; returns how many. */
+export function purgeKey(place: Place, countMax: number): number {
+  const { storage, container, pk } = place;
+  const sql = `SELECT number,id FROM items_${container.number} WHERE pk=? LIMIT ?`;
+  const found = [...storage.iterate(sql, [pk, countMax])];
+  if (found.length > 0) storage.nextLsn();
+  for (const item of found) {
+    removeItem(place, { number: Number(item['number']), pk, id: String(item['id']) });
+  }
+  return found.length;
 }
 
 /** Removes up to `countMax` expired items; returns how many. */

@@ -3,7 +3,7 @@
 
 import { badRequest } from './errors.ts';
 import type { Json } from './json.ts';
-import { valueAt } from './json.ts';
+import { isObject, valueAt } from './json.ts';
 
 const keyBytesMax = 2048;
 
@@ -13,14 +13,18 @@ const mismatch = (): Error =>
       'match partition key field values specified in the document.',
   );
 
+/** `{}`: how a missing value is written, in a header and, the client library says, in an item. */
+const isEmpty = (value: unknown): boolean => isObject(value) && Object.keys(value).length === 0;
+
 /** The key of an item's body. */
 export function keyOfItem(item: Json, paths: readonly (readonly string[])[]): string {
   const values = paths.map((path) => {
     const value = valueAt(item, path);
-    if (value !== undefined && value !== null && typeof value === 'object') {
+    if (value === undefined || isEmpty(value)) return {};
+    if (value !== null && typeof value === 'object') {
       throw badRequest('The partition key value must be a string, number, boolean or null.');
     }
-    return value === undefined ? {} : value;
+    return value;
   });
   const key = JSON.stringify(values);
   if (key.length * 3 > keyBytesMax && Buffer.byteLength(key) > keyBytesMax) {
@@ -30,7 +34,7 @@ export function keyOfItem(item: Json, paths: readonly (readonly string[])[]): st
 }
 
 const isScalarOrMissing = (value: unknown): boolean =>
-  value === null || typeof value !== 'object' || Object.keys(value).length === 0;
+  value === null || typeof value !== 'object' || isEmpty(value);
 
 /**
  * The key of a request header: `["p"]`, `[{}]` or `[]` for a missing one. A shorter list is the

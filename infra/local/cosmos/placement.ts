@@ -8,6 +8,7 @@
 import { isObject, type Json } from './json.ts';
 import { keyOfHeader } from './partition-key.ts';
 import { parsedQuery } from './query-cache.ts';
+import { isServable } from './query-routes.ts';
 import { readParameters } from './query-compile.ts';
 import { isFewItems } from './query-statement.ts';
 import { contextOf } from './query-select.ts';
@@ -43,11 +44,18 @@ export function placementOf(storage: Storage, request: Request): Placement {
   }
 }
 
+const feedFilters = [
+  'x-ms-documentdb-partitionkey',
+  'x-ms-documentdb-partitionkeyrangeid',
+  'x-ms-start-epk',
+  'if-modified-since',
+];
+
 // A page of the feed is read in the order of an index; what is filtered may be far apart.
 function feedPlacement(request: Request): Placement {
   if (header(request, 'a-im') === undefined) return 'replica';
-  const hasKey = header(request, 'x-ms-documentdb-partitionkey') !== undefined;
-  return hasKey || header(request, 'if-modified-since') !== undefined ? 'replica' : 'here';
+  const isFiltered = feedFilters.some((name) => header(request, name) !== undefined);
+  return isFiltered ? 'replica' : 'here';
 }
 
 function ownerPlacement(storage: Storage, { method, segments }: Request): Placement {
@@ -64,7 +72,7 @@ function isLight(storage: Storage, container: Container, request: Request): bool
   const text = isObject(body) ? body['query'] : undefined;
   const keyHeader = header(request, 'x-ms-documentdb-partitionkey');
   if (typeof text !== 'string' || text.length > queryCharactersMax) return false;
-  if (keyHeader === undefined) return false;
+  if (keyHeader === undefined) return !isServable({ storage, container, request });
   const keyValues: Json[] = keyOfHeader(keyHeader, container.paths.length, true);
   if (keyValues.length < container.paths.length) return false;
   const query = parsedQuery(text);

@@ -3,6 +3,7 @@
 
 import { badRequest } from './errors.ts';
 import type { CompositePath, IndexingPolicy } from './indexing-policy.ts';
+import { aggregatesIn, selected } from './query-aggregate.ts';
 import { propertyPath, type Query } from './query-tree.ts';
 
 const isSame = (one: readonly string[], other: readonly string[]): boolean =>
@@ -25,7 +26,8 @@ const isAlwaysIndexed = (path: readonly string[]): boolean =>
 
 /** Refuses an ORDER BY that Azure could not serve from the container's index. */
 export function assertOrderServed(query: Query, root: string, policy: IndexingPolicy): void {
-  if (!query.order) return;
+  // Aggregates are the same in any order: nothing is sorted.
+  if (!query.order || selected(query).some((one) => aggregatesIn(one).length > 0)) return;
   if (query.joins.length > 0) {
     throw badRequest(
       'ORDER BY over correlated collections is not supported: the query has a JOIN.',

@@ -30,6 +30,8 @@ export interface QueryRequest {
   context: Context;
   /** Partition key values of the header, or a prefix of them; undefined = all partitions. */
   keyValues: Json[] | undefined;
+  /** Leaves out partition keys of other ranges than the one asked for; undefined = takes all. */
+  isIncluded: ((pk: string) => boolean) | undefined;
   continuation: string | undefined;
   countMax: number;
   nowMs: number;
@@ -78,16 +80,16 @@ function readPosition(token: string | undefined, of: string): Position | undefin
   try {
     read = JSON.parse(Buffer.from(token, 'base64url').toString());
   } catch {
-    throw badRequest('Invalid continuation token.');
+    throw badRequest('Invalid Continuation Token.');
   }
-  if (!isObject(read)) throw badRequest('Invalid continuation token.');
+  if (!isObject(read)) throw badRequest('Invalid Continuation Token.');
   const isValid =
     Number.isSafeInteger(read['done']) &&
     (read['number'] === undefined || Number.isSafeInteger(read['number'])) &&
     ['pk', 'id'].every((name) => read[name] === undefined || typeof read[name] === 'string') &&
     (read['keys'] === undefined ||
       (Array.isArray(read['keys']) && read['keys'].every(Array.isArray)));
-  if (!isValid) throw badRequest('Invalid continuation token.');
+  if (!isValid) throw badRequest('Invalid Continuation Token.');
   if (read['of'] !== of) throw badRequest('The continuation token belongs to another query.');
   return read as unknown as Position;
 }
@@ -181,7 +183,8 @@ class Run {
     const { text: sql, values, isOrdered, isByNumber, count } = statementFor(options);
     this.#isOrdered = isOrdered;
     this.#isByNumber = isByNumber;
-    if (count && !isValueNeeded({ ...query, where: undefined }, this.#root.name)) {
+    const { isIncluded } = this.#request;
+    if (count && !isIncluded && !isValueNeeded({ ...query, where: undefined }, this.#root.name)) {
       const [found] = storage.iterate(count.sql, count.values);
       yield* this.#copies(Number(found?.['n']));
       return;
@@ -189,6 +192,7 @@ class Run {
     const { bodyOf } = container.statements;
     const order = this.#selection.order ?? [];
     for (const entry of storage.iterate(sql, values)) {
+      if (isIncluded && !isIncluded(String(entry['pk']))) continue;
       this.#loaded++;
       const text = entry['body'] ?? (isText && bodyOf.get(Number(entry['number']))?.['body']);
       const body = typeof text === 'string' ? text : '';

@@ -18,7 +18,8 @@ export interface Selection {
   limit: number | undefined;
 }
 
-function countOf(expression: Expression | undefined, what: string, context: Context) {
+/** The value of TOP, OFFSET or LIMIT. */
+export function countOf(expression: Expression | undefined, what: string, context: Context) {
   if (!expression) return undefined;
   const value = compile(expression, context)({ names: {} });
   if (typeof value !== 'number' || !Number.isInteger(value) || value < 0) {

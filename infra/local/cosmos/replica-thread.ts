@@ -2,7 +2,7 @@
 
 import { parentPort, workerData } from 'node:worker_threads';
 
-import { CosmosError } from './errors.ts';
+import { CosmosError, type CosmosErrorOptions } from './errors.ts';
 import { learnIndex } from './indexes.ts';
 import type { Reply, Request } from './request.ts';
 import { resolveAction } from './routes.ts';
@@ -28,7 +28,7 @@ export interface ReplicaAnswer {
   learn?: Learn;
   /** Pages of the WAL that are not in the file yet. */
   pagesLeft?: number;
-  failure?: { status: number; message: string; substatus?: number; retryAfterMs?: number };
+  failure?: { status: number; message: string } & CosmosErrorOptions;
 }
 
 const storage = new Storage(String(workerData), { isReplica: true });
@@ -69,12 +69,13 @@ async function answer(task: ReplicaTask): Promise<ReplicaAnswer> {
 
 function failureOf(error: unknown): ReplicaAnswer {
   if (!(error instanceof CosmosError)) return { failure: { status: 500, message: String(error) } };
-  const { status, message, substatus, retryAfterMs } = error;
+  const { status, message, substatus, retryAfterMs, additionalErrorInfo } = error;
   return {
     failure: {
       ...{ status, message },
       ...(substatus !== undefined && { substatus }),
       ...(retryAfterMs !== undefined && { retryAfterMs }),
+      ...(additionalErrorInfo !== undefined && { additionalErrorInfo }),
     },
   };
 }

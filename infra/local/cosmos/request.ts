@@ -45,9 +45,12 @@ export function header(request: Request, name: string): string | undefined {
 export const isSet = (request: Request, name: string): boolean =>
   header(request, name)?.toLowerCase() === 'true';
 
+const itemTarget = /^\/dbs\/[^/?]+\/colls\/[^/?]+\/docs\/./;
+
 /** Splits and decodes a request target; refuses what is not a plain path. */
 export function segmentsOf(target: string): string[] {
-  const path = target.split('?', 1)[0] ?? '';
+  // The id of an item may hold a `?`, which the client library does not encode.
+  const path = itemTarget.test(target) ? target : (target.split('?', 1)[0] ?? '');
   if (!path.startsWith('/')) throw badRequest('The request target must be a path.');
   try {
     return path

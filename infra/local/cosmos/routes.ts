@@ -9,13 +9,13 @@ import {
   deleteDatabase,
   listContainers,
   listDatabases,
-  listOffers,
   replaceContainer,
-  throughputOf,
 } from './account.ts';
 import { badRequest, methodNotAllowed, notFound, notSupported, ownerNotFound } from './errors.ts';
-import { itemAction } from './item-routes.ts';
+import { itemAction, partitionDelete } from './item-routes.ts';
 import { isObject, type JsonObject } from './json.ts';
+import { listOffers, offerNamed, replaceOffer, throughputOf } from './offers.ts';
+import { rangesOf } from './partition-range.ts';
 import { readParameters } from './query-compile.ts';
 import { parseQuery } from './query-parse.ts';
 import { contextOf, runOver } from './query-select.ts';
@@ -49,8 +49,10 @@ function databasesAction(storage: Storage, request: Request): Action {
     return action(info, () => listReply('Databases', listDatabases(storage), request));
   }
   if (request.method !== 'POST') throw methodNotAllowed();
+  const throughput = throughputOf(request);
+  const { body, nowMs } = request;
   return action(info, async () => {
-    const create = (): JsonObject => createDatabase(storage, request.body, request.nowMs);
+    const create = (): JsonObject => createDatabase(storage, { body, throughput, nowMs });
     return definitionReply(201, await storage.write(create));
   });
 }
@@ -83,10 +85,7 @@ function containersAction(storage: Storage, request: Request, database: string):
     });
   }
   if (request.method !== 'POST') throw methodNotAllowed();
-  const throughput = throughputOf(
-    header(request, 'x-ms-offer-throughput'),
-    header(request, 'x-ms-cosmos-offer-autopilot-settings'),
-  );
+  const throughput = throughputOf(request);
   const { body, nowMs } = request;
   return action(info, async () => {
     const create = (): JsonObject =>
@@ -95,11 +94,16 @@ function containersAction(storage: Storage, request: Request, database: string):
   });
 }
 
+/** Indexes are there with the write that makes them: nobody ever waits for one. */
+const indexed = ['x-ms-documentdb-collection-index-transformation-progress', '100'];
+
 function containerAction(storage: Storage, request: Request, container: Container): Action {
   const { database, id, definition } = container;
   const info = { kind: 'other', database, container: id } as const;
   const { body, nowMs, method } = request;
-  if (method === 'GET') return action(info, () => definitionReply(200, definition));
+  if (method === 'GET') {
+    return action(info, () => ({ ...definitionReply(200, definition), headers: indexed }));
+  }
   if (method === 'PUT') {
     return action(info, async () => {
       const replace = (): JsonObject =>
@@ -114,18 +118,19 @@ function containerAction(storage: Storage, request: Request, container: Containe
   });
 }
 
-function rangesReply({ rid }: Container): Reply {
-  const range = {
-    id: '0',
-    minInclusive: '',
-    maxExclusive: 'FF',
+function rangesReply(container: Container): Reply {
+  const { rid, rangeCount } = container;
+  const ranges = rangesOf(container).map(({ id, min, max }) => ({
+    id,
+    minInclusive: min,
+    maxExclusive: max,
     _rid: rid,
-    ridPrefix: 0,
-    throughputFraction: 1,
+    ridPrefix: Number(id),
+    throughputFraction: 1 / rangeCount,
     status: 'online',
     parents: [],
-  };
-  const reply = { _rid: rid, PartitionKeyRanges: [range], _count: 1 };
+  }));
+  const reply = { _rid: rid, PartitionKeyRanges: ranges, _count: rangeCount };
   return { status: 200, charge: 0, etag: '"1"', text: JSON.stringify(reply) };
 }
 
@@ -143,11 +148,33 @@ const refusedNames: Record<string, string> = {
   sprocs: 'Stored procedures',
   triggers: 'Triggers',
   udfs: 'User-defined functions',
-  conflicts: 'Conflict feeds',
   users: 'Users and permissions',
   clientencryptionkeys: 'Client encryption keys',
-  operations: 'Operations on partition keys',
+  operations: 'Operations on containers',
 };
+
+/** With one region to write in, no write ever conflicts with another: the feed is empty. */
+function conflictsAction(request: Request): Action {
+  const isList = request.method === 'GET' || (request.method === 'POST' && isQuery(request));
+  if (!isList) throw methodNotAllowed();
+  return action({ kind: 'other' }, () => listReply('Conflicts', [], request));
+}
+
+function offersAction(storage: Storage, request: Request, id: string | undefined): Action {
+  const info = { kind: 'other' } as const;
+  const { method } = request;
+  if (id === undefined) {
+    const isList = method === 'GET' || (method === 'POST' && isQuery(request));
+    if (!isList) throw methodNotAllowed();
+    return action(info, () => listReply('Offers', listOffers(storage), request));
+  }
+  if (method === 'GET') return action(info, () => definitionReply(200, offerNamed(storage, id)));
+  if (method !== 'PUT') throw methodNotAllowed();
+  return action(info, async () => {
+    const replace = (): JsonObject => replaceOffer(storage, id, request);
+    return definitionReply(200, await storage.write(replace));
+  });
+}
 
 function refused(name: string): Error {
   return Object.hasOwn(refusedNames, name) ? notSupported(refusedNames[name]!) : notFound();
@@ -162,12 +189,7 @@ export function resolveAction(storage: Storage, request: Request): Action {
     const text = JSON.stringify(accountOf(request.endpoint));
     return action({ kind: 'other' }, () => ({ status: 200, charge: 0, text }));
   }
-  if (root === 'offers' && segments.length === 1) {
-    const isList = method === 'GET' || (method === 'POST' && isQuery(request));
-    if (!isList) throw methodNotAllowed();
-    return action({ kind: 'other' }, () => listReply('Offers', listOffers(storage), request));
-  }
-  if (root === 'offers') throw notSupported('Changing throughput');
+  if (root === 'offers' && segments.length <= 2) return offersAction(storage, request, database);
   if (root !== 'dbs') throw notFound();
   if (database === undefined) return databasesAction(storage, request);
   if (colls === undefined) return databaseAction(storage, request, database);
@@ -177,6 +199,11 @@ export function resolveAction(storage: Storage, request: Request): Action {
   if (!container) throw segments.length === 4 ? notFound() : ownerNotFound();
   if (feed === undefined) return containerAction(storage, request, container);
   if (feed === 'pkranges') return rangesAction(request, container);
+  if (feed === 'conflicts') return conflictsAction(request);
+  if (feed === 'operations' && segments[5] === 'partitionkeydelete') {
+    if (method !== 'POST') throw methodNotAllowed();
+    return partitionDelete({ storage, container, request });
+  }
   if (feed !== 'docs') throw refused(feed);
   if (segments.length > 6) throw notFound();
   return itemAction({ storage, container, request });

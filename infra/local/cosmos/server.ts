@@ -10,14 +10,13 @@
 //   3. A write is answered only after its commit; a process killed at any moment has lost nothing
 //      that was answered, and holds no half of a batch.
 
-import { type KeyObject, createSecretKey, randomUUID } from 'node:crypto';
+import { type KeyObject, createSecretKey } from 'node:crypto';
 import { createServer, STATUS_CODES } from 'node:http';
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 
 import { realClock, type Clock, type Timer } from '../../../shared/clock.ts';
 import { assertSigned, emulatorKey } from './auth.ts';
-import { minimumCharge } from './charge.ts';
-import { badRequest, codeWord, CosmosError, tooLarge } from './errors.ts';
+import { badRequest, codeWord, tooLarge } from './errors.ts';
 import { openFaultPort } from './fault-port.ts';
 import { Faults } from './faults.ts';
 import { CosmosFault, type CosmosIntercept, type CosmosRequestInfo } from './intercept.ts';
@@ -25,6 +24,7 @@ import { purgeExpired } from './items.ts';
 import { placementOf } from './placement.ts';
 import { Replicas } from './replicas.ts';
 import { segmentsOf, type Action, type Reply, type Request } from './request.ts';
+import { errorReply, send } from './reply.ts';
 import { resolveAction } from './routes.ts';
 import { Storage } from './storage.ts';
 import { Throttle } from './throttle.ts';
@@ -80,6 +80,8 @@ interface Running {
   turns: Turns;
   clock: Clock;
   key: KeyObject | undefined;
+  /** Clients date their requests by the real clock; a clock of tests has nothing to do with it. */
+  isDateChecked: boolean;
   intercept: CosmosIntercept | undefined;
   throttle: Throttle;
   usage: CosmosUsage;
@@ -127,12 +129,15 @@ function requestOf(incoming: IncomingMessage, body: Buffer, running: Running): R
   const segments = segmentsOf(incoming.url ?? '');
   const { headers } = incoming;
   if (running.key) {
-    const date = headers['x-ms-date'];
+    const named = headers['x-ms-date'];
+    const date = typeof named === 'string' ? named : headers.date;
     const signed = {
       method,
       segments,
-      date: typeof date === 'string' ? date : headers.date,
+      date,
+      dateMs: Date.parse(date ?? ''),
       authorization: headers.authorization,
+      nowMs: running.isDateChecked ? running.clock.now() : undefined,
     };
     assertSigned(signed, running.key);
   }
@@ -145,27 +150,6 @@ function requestOf(incoming: IncomingMessage, body: Buffer, running: Running): R
     nowMs: running.clock.now(),
     endpoint: endpointOf(incoming),
   };
-}
-
-function errorReply(error: unknown): Reply {
-  if (error instanceof CosmosFault) {
-    const { status, message, substatus, retryAfterMs } = error;
-    const options = {
-      ...(substatus !== undefined && { substatus }),
-      ...(retryAfterMs !== undefined && { retryAfterMs }),
-    };
-    return errorReply(new CosmosError(status, message, options));
-  }
-  if (!(error instanceof CosmosError)) {
-    return errorReply(new CosmosError(500, `The local server failed: ${String(error)}`));
-  }
-  const headers: string[] = [];
-  if (error.substatus !== undefined) headers.push('x-ms-substatus', String(error.substatus));
-  if (error.retryAfterMs !== undefined) {
-    headers.push('x-ms-retry-after-ms', String(error.retryAfterMs));
-  }
-  const text = JSON.stringify({ code: codeWord(error.status), message: error.message });
-  return { status: error.status, charge: minimumCharge, headers, text };
 }
 
 function runWhere(running: Running, request: Request, action: Action): Promise<Reply> | Reply {
@@ -204,51 +188,6 @@ function count(usage: CosmosUsage, kind: string, charge: number): void {
   usage.requests++;
   usage.requestUnits += charge;
   usage.perKind[kind] = (usage.perKind[kind] ?? 0) + charge;
-}
-
-interface Answer {
-  reply: Reply;
-  info: CosmosRequestInfo | undefined;
-}
-
-function send(outgoing: ServerResponse, { reply, info }: Answer, storage: Storage): void {
-  const lsn = String(storage.lsn);
-  const isEmpty = reply.status === 304 || reply.status === 204;
-  const text = isEmpty ? '' : (reply.bytes ?? reply.text ?? '');
-  const headers = [
-    'content-type',
-    'application/json',
-    'x-ms-activity-id',
-    randomUUID(),
-    'x-ms-request-charge',
-    String(Math.round(reply.charge * 100) / 100),
-    'x-ms-session-token',
-    `0:-1#${lsn}`,
-    'lsn',
-    lsn,
-    'x-ms-gatewayversion',
-    '2.0.0',
-    'x-ms-schemaversion',
-    '1.19',
-    'x-ms-resource-quota',
-    'documentSize=1024;documentsSize=1073741824;collectionSize=1073741824;',
-  ];
-  if (reply.etag !== undefined) headers.push('etag', reply.etag);
-  if (reply.headers) headers.push(...reply.headers);
-  if (info?.container !== undefined && info.database !== undefined) {
-    const path = encodeURI(`dbs/${info.database}/colls/${info.container}`);
-    headers.push('x-ms-alt-content-path', path);
-    const rid = storage.container(info.database, info.container)?.rid;
-    if (rid !== undefined) headers.push('x-ms-content-path', rid);
-  }
-  if (reply.status !== 304 && reply.status !== 204) {
-    headers.push(
-      'content-length',
-      String(typeof text === 'string' ? Buffer.byteLength(text) : text.length),
-    );
-  }
-  outgoing.writeHead(reply.status, headers);
-  outgoing.end(text);
 }
 
 async function answer(
@@ -354,6 +293,7 @@ export async function startCosmos(options: CosmosOptions): Promise<CosmosServer>
     replicas: new Replicas(storage),
     turns: new Turns(),
     clock,
+    isDateChecked: clock === realClock,
     key: key === undefined ? undefined : createSecretKey(key, 'base64'),
     intercept,
     throttle: new Throttle(),

@@ -86,7 +86,9 @@ const schema = `
   CREATE TABLE IF NOT EXISTS databases(
     number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT UNIQUE, body TEXT);
   CREATE TABLE IF NOT EXISTS containers(number INTEGER PRIMARY KEY AUTOINCREMENT,
-    database TEXT, id TEXT, body TEXT, throughput REAL, UNIQUE(database,id));`;
+    database TEXT, id TEXT, body TEXT, throughput REAL, UNIQUE(database,id));
+  CREATE TABLE IF NOT EXISTS offers(number INTEGER PRIMARY KEY AUTOINCREMENT,
+    owner TEXT UNIQUE, ranges INTEGER, body TEXT);`;
 
 export class Storage {
   readonly sql: DatabaseSync;
@@ -287,6 +289,8 @@ export class Storage {
     const number = Number(found['number']);
     const container = openContainer(this.sql, { number, database, definition });
     container.throughput = found['throughput'] === null ? undefined : Number(found['throughput']);
+    const offer = this.sql.prepare('SELECT ranges FROM offers WHERE owner=?').get(container.rid);
+    container.rangeCount = Number(offer?.['ranges'] ?? 1);
     this.#containers.set(name, container);
     return container;
   }
