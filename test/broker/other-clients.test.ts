@@ -5,7 +5,7 @@ import { ServiceBusClient } from '@azure/service-bus';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { parseNamespaceConfig, startBroker } from '../../infra/local/broker/broker.ts';
 import type { Broker } from '../../infra/local/broker/broker.ts';
-import { connect, freeName, nextMessage, outcomeOf } from './rhea-client.ts';
+import { ask, connect, freeName, nextMessage, outcomeOf, types } from './rhea-client.ts';
 import type { ClientDelivery, ClientMessage } from './rhea-client.ts';
 
 let broker: Broker;
@@ -95,6 +95,28 @@ describe('settlements in words the Azure clients do not use', () => {
     const quiet = await after((delivery) => delivery.modified({ delivery_failed: false }));
 
     expect([failed.delivery_count, quiet.delivery_count]).toEqual([1, 1]);
+  });
+});
+
+describe('the next version of the client', () => {
+  test('purges in steps of 4,000 and takes a shorter step for the end', async () => {
+    const client = new ServiceBusClient(broker.connectionString);
+    const messages = Array.from({ length: 600 }, (_, body) => ({ body }));
+    await client.createSender('plain').sendMessages(messages);
+    await client.close();
+    const connection = await connect(broker.port);
+    const body = {
+      'message-count': types.wrap_int(4_000),
+      'enqueued-time-utc': types.wrap_timestamp(Date.now()),
+    };
+    const request = { queue: 'plain', operation: 'batch-delete-messages', body };
+
+    const first = await ask(connection, request);
+    const second = await ask(connection, request);
+    connection.close();
+
+    expect(first).toEqual([200, { 'message-count': 600 }]);
+    expect(second[0]).toBe(204);
   });
 });
 

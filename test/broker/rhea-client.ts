@@ -32,6 +32,7 @@ export interface ClientConnection extends EventEmitter {
 }
 export interface ClientMessage {
   body: unknown;
+  application_properties?: Record<string, unknown>;
   delivery_count?: number;
   message_annotations?: Record<string, unknown>;
 }
@@ -49,11 +50,12 @@ export interface Received {
 // rhea is untyped here as in the broker.
 const require = createRequire(import.meta.url);
 const rhea = require('rhea') as {
+  types: { wrap_int(value: number): unknown; wrap_timestamp(ms: number): unknown };
   create_container(): {
     connect(options: object): ClientConnection;
-    sasl: { mechanism: unknown };
   };
 };
+export const { types } = rhea;
 export const frames = require('rhea/lib/frames.js') as {
   detach(fields: object): unknown;
   end(fields: object): unknown;
@@ -98,4 +100,19 @@ export function freeName(link: ClientLink): void {
   const { links } = link.session;
   delete links[link.name];
   links[`${link.name} before`] = link;
+}
+
+/** Asks the management node of a queue; the reply's status and body. */
+export async function ask(
+  connection: ClientConnection,
+  { queue, operation, body }: { queue: string; operation: string; body: object },
+): Promise<[status: unknown, body: unknown]> {
+  const address = `${queue}/$management`;
+  const sender = connection.open_sender({ target: { address } });
+  const receiver = connection.open_receiver({ source: { address } });
+  await Promise.all([once(sender, 'sendable'), once(receiver, 'receiver_open')]);
+  const application_properties = { operation: `com.microsoft:${operation}` };
+  sender.send({ message_id: 'r1', reply_to: receiver.name, application_properties, body });
+  const { message } = await nextMessage(receiver);
+  return [message.application_properties?.['statusCode'], message.body];
 }
