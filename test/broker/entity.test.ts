@@ -150,7 +150,7 @@ const steps = fc.array(
     session: fc.nat(2),
     pick: fc.nat(5),
   }),
-  { maxLength: 80 },
+  { maxLength: 80, size: 'max' },
 );
 
 /** Runs a history; returns what left the queue and checks order on the way. */
