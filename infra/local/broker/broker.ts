@@ -3,6 +3,9 @@
 import { realClock } from '../../../shared/clock.ts';
 import type { Clock } from '../../../shared/clock.ts';
 import type { NamespaceConfig } from './config.ts';
+import { deedsOf } from './deeds.ts';
+import type { Deeds } from './deeds.ts';
+import type { Faults } from './faults.ts';
 import { listen } from './listener.ts';
 import { listenManagement } from './management.ts';
 import { Namespace } from './namespace.ts';
@@ -10,6 +13,7 @@ import type { BrokerIntercept } from './namespace.ts';
 
 export { parseNamespaceConfig } from './config.ts';
 export type { NamespaceConfig, QueueProperties } from './config.ts';
+export type { FaultRule } from './faults.ts';
 export type { BrokerIntercept, BrokerStep } from './namespace.ts';
 
 export interface BrokerOptions {
@@ -23,19 +27,19 @@ export interface BrokerOptions {
   clock?: Clock;
   sharedAccessKey?: string;
   intercept?: BrokerIntercept;
+  /** Opens `/faults` on the management port to other processes; off by default. */
+  allowsFaults?: boolean;
 }
 
-export interface Broker {
+export interface Broker extends Deeds {
   port: number;
   managementPort: number;
   connectionString: string;
   /** The same with the management port, for ServiceBusAdministrationClient. */
   managementConnectionString: string;
   usage(): { operations: number; perEntity: Record<string, number> };
-  /** Expires the lock now, as if time had passed; false when nobody holds the session. */
-  loseSessionLock(queue: string, sessionId: string): boolean;
-  /** Cuts every connection, as a network failure would. */
-  dropConnections(): void;
+  readonly faults: Faults;
+  /** Stops; again is harmless. */
   close(): Promise<void>;
 }
 
@@ -48,15 +52,19 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
   const { config, file, intercept } = options;
   const namespace = new Namespace({ config, file, intercept, clock: options.clock ?? realClock });
   const closers: (() => Promise<void>)[] = [];
-  const close = async (): Promise<void> => {
+  let closing: Promise<void> | undefined;
+  const closeAll = async (): Promise<void> => {
     for (const closer of closers.splice(0)) await closer();
     namespace.close();
   };
+  const close = (): Promise<void> => (closing ??= closeAll());
   try {
     const amqp = await listen({ namespace, port: options.port, sharedAccessKey });
     closers.push(() => amqp.close());
     const port = options.managementPort ?? 0;
-    const management = await listenManagement({ namespace, port, sharedAccessKey });
+    const deeds = deedsOf(namespace, amqp);
+    const faultPort = options.allowsFaults ? { faults: namespace.faults, deeds } : undefined;
+    const management = await listenManagement({ namespace, port, sharedAccessKey, faultPort });
     closers.push(() => management.close());
     const connectionString = (at: number): string =>
       `Endpoint=sb://localhost:${at};SharedAccessKeyName=RootManageSharedAccessKey;` +
@@ -67,20 +75,12 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
       connectionString: connectionString(amqp.port),
       managementConnectionString: connectionString(management.port),
       usage: () => namespace.usage.report(),
-      loseSessionLock: (queue, sessionId) => loseSessionLock(namespace, queue, sessionId),
-      dropConnections: () => amqp.dropConnections(),
+      faults: namespace.faults,
+      ...deeds,
       close,
     };
   } catch (error) {
     await close();
     throw error;
   }
-}
-
-function loseSessionLock(namespace: Namespace, queue: string, sessionId: string): boolean {
-  const entity = namespace.entities.get(queue.toLowerCase());
-  const lane = entity?.sessions.find(sessionId);
-  if (!entity || !lane?.holder) return false;
-  entity.expireSession(lane, namespace.clock.now());
-  return true;
 }

@@ -117,6 +117,12 @@ export const refusals = {
   notSupported: (what: string) =>
     new Refusal('amqp:not-implemented', `The local broker does not support ${what}.`),
   badRequest: (detail: string) => new Refusal('com.microsoft:argument-error', detail),
+  serverBusy: () =>
+    new Refusal(
+      'com.microsoft:server-busy',
+      'The request was terminated because the entity is being throttled. Error code : 50009. ' +
+        'Please wait 2 seconds and try again.',
+    ),
   stopped: () =>
     new Refusal('amqp:internal-error', 'The local broker cannot write its data file; it stopped.'),
 };

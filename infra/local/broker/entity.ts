@@ -206,6 +206,7 @@ export class Entity {
     this.remove(locked.entry);
   }
 
+  /** A receiver gave it back, or the lock of a message ran out. */
   abandon(locked: Locked, now: number, properties: readonly Property[] = []): void {
     this.unlock(locked);
     this.countDelivery(locked, now, properties);
@@ -362,8 +363,7 @@ export class Entity {
     if (!this.properties.requiresSession) {
       for (const locked of this.locks.values()) {
         if (locked.lockedUntil > now) break;
-        this.unlock(locked);
-        this.countDelivery(locked, now);
+        this.abandon(locked, now);
       }
     }
     const touched = new Set<Lane>();

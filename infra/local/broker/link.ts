@@ -253,7 +253,7 @@ export class Consumer {
 
   /** Asks the test hook, if any, once per message. */
   private mayDeliver(entry: Entry): boolean {
-    if (!this.namespace.intercept || this.approved === entry.sequence) return true;
+    if (!this.namespace.isWatched || this.approved === entry.sequence) return true;
     const { messageId, sessionId } = entry;
     const step: BrokerStep = { kind: 'deliver', queue: this.entity.path, messageId };
     if (sessionId !== null) step.sessionId = sessionId;

@@ -36,7 +36,10 @@ export interface ListenerOptions {
 
 export interface Listener {
   port: number;
-  dropConnections(): void;
+  /** Returns how many there were. */
+  dropConnections(): number;
+  /** Closes the links of an entity with an error; returns how many. */
+  detachLinks(entity: Entity, error: AmqpError): number;
   close(): Promise<void>;
 }
 
@@ -54,6 +57,7 @@ class Connections {
   private readonly targets = new WeakMap<RheaLink, Place>();
   private readonly receiving = new WeakMap<RheaLink, Receiving>();
   private readonly links = new WeakMap<RheaConnection, Set<RheaLink>>();
+  private readonly open = new Set<RheaConnection>();
   private readonly replies = new Replies();
   /** With a test hook the sends of one link wait for each other, so that they keep their order. */
   private readonly tails = new WeakMap<RheaLink, Promise<void>>();
@@ -188,7 +192,7 @@ class Connections {
     step: BrokerStep,
     ...[refuse, make]: [(error: AmqpError) => void, () => void]
   ): void {
-    if (!this.namespace.intercept) {
+    if (!this.namespace.isWatched) {
       make();
       return;
     }
@@ -274,8 +278,31 @@ class Connections {
     }
   }
 
+  enter(connection: RheaConnection): void {
+    seam.repairConnection(connection);
+    this.open.add(connection);
+  }
+
   leaveConnection(connection: RheaConnection): void {
+    this.open.delete(connection);
     for (const link of this.linksOf(connection)) this.leave(link);
+  }
+
+  /** Closes the links of an entity, those of its $management node excepted. */
+  detachLinks(entity: Entity, error: AmqpError): number {
+    let count = 0;
+    const detach = (link: RheaLink): void => {
+      const target = this.targets.get(link);
+      const consumer = this.receiving.get(link)?.consumer;
+      const isTarget = target?.entity === entity && !target.isManagement && link.is_receiver();
+      if (!isTarget && consumer?.entity !== entity) return;
+      count++;
+      if (consumer) consumer.expel(error);
+      else link.close(error);
+      seam.touch(link.session);
+    };
+    for (const connection of this.open) connection.each_link(detach);
+    return count;
   }
 }
 
@@ -297,7 +324,7 @@ function createContainer(connections: Connections, key: string): seam.RheaContai
   const container = seam.rhea.create_container({ id: 'local-servicebus' });
   container.sasl_server_mechanisms = mechanisms(key);
   const on = (name: string, listener: (event: RheaEvent) => void) => container.on(name, listener);
-  on('connection_open', ({ connection }) => seam.repairConnection(connection));
+  on('connection_open', ({ connection }) => connections.enter(connection));
   on('session_open', ({ session }) => seam.repairSession(session));
   on('receiver_open', ({ receiver }) => connections.openTarget(receiver));
   on('sender_open', ({ sender }) => connections.openSource(sender));
@@ -342,12 +369,15 @@ export async function listen(options: ListenerOptions): Promise<Listener> {
   const first = await open('127.0.0.1', options.port);
   const { port } = first.address() as AddressInfo;
   const second = await open('::1', port).catch(() => undefined);
-  const dropConnections = (): void => {
+  const dropConnections = (): number => {
+    const { size } = sockets;
     for (const socket of sockets) socket.destroy();
+    return size;
   };
   return {
     port,
     dropConnections,
+    detachLinks: (entity, error) => connections.detachLinks(entity, error),
     async close() {
       const closing = [first, second].map(
         (server) => new Promise<void>((done) => (server ? server.close(() => done()) : done())),

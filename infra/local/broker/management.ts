@@ -6,6 +6,8 @@ import { administrate } from './admin.ts';
 import { errorAnswer } from './atom.ts';
 import type { Answer } from './atom.ts';
 import { errorOf, refusals } from './conditions.ts';
+import { answerFault } from './fault-port.ts';
+import type { FaultPort } from './fault-port.ts';
 import type { Namespace } from './namespace.ts';
 import { sasFault } from './sas.ts';
 
@@ -13,6 +15,7 @@ export interface ManagementOptions {
   namespace: Namespace;
   port: number;
   sharedAccessKey: string;
+  faultPort?: FaultPort | undefined;
 }
 
 /** The largest description is a rule with long expressions and many parameters. */
@@ -86,6 +89,9 @@ function answerOf(
   if (path === 'usage') {
     const { operations, perEntity } = namespace.usage.report();
     return json(200, { serviceBusOperations: operations, perEntity });
+  }
+  if (options.faultPort && /^faults(?:\/|$)/.test(path)) {
+    return answerFault(options.faultPort, request, { path, body: body ?? '' });
   }
   const token = request.headers.authorization ?? '';
   const refusal = sasFault(token, options.sharedAccessKey, namespace.clock.now());

@@ -16,6 +16,7 @@ import type { AmqpError } from './conditions.ts';
 import type { NamespaceConfig } from './config.ts';
 import { consumerOf, Deliveries, turnMessagesMax } from './deliveries.ts';
 import { Entity } from './entity.ts';
+import { Faults } from './faults.ts';
 import type { Lane } from './lane.ts';
 import type { Consumer } from './link.ts';
 import { parseMessage } from './message.ts';
@@ -32,7 +33,7 @@ export const messageBytesMax = 262_144;
 
 /** A step of the broker before which a test may wait or fail. */
 export interface BrokerStep {
-  kind: 'send' | 'deliver' | 'settle' | 'accept' | 'renew';
+  kind: 'send' | 'deliver' | 'settle' | 'accept' | 'renew' | 'manage';
   queue: string;
   sessionId?: string;
   messageId?: string;
@@ -76,7 +77,8 @@ export class Namespace {
   /** In milliseconds. */
   readonly openedAt: number;
   readonly usage = new Usage();
-  readonly intercept: BrokerIntercept | undefined;
+  readonly faults: Faults;
+  private readonly intercept: BrokerIntercept | undefined;
   private readonly deliveries = new Deliveries((entity, lane) =>
     this.releaseScheduled(entity, lane),
   );
@@ -94,6 +96,7 @@ export class Namespace {
     this.clock = options.clock;
     this.openedAt = options.clock.now();
     this.intercept = options.intercept;
+    this.faults = new Faults(options.clock);
     this.store = new Store(options.file);
     this.catalog = new Catalog({
       now: () => this.clock.now(),
@@ -228,9 +231,16 @@ export class Namespace {
     }
   }
 
-  /** The hook's promise when it wants to be awaited; throws when it fails at once. */
+  /** Whether steps must be asked for: a test's hook or faults may hold or refuse them. */
+  get isWatched(): boolean {
+    return this.intercept !== undefined || !this.faults.isQuiet;
+  }
+
+  /** A promise when somebody wants to be awaited; throws when the step is refused at once. */
   ask(step: BrokerStep): Promise<void> | undefined {
-    return this.intercept?.beforeStep?.(step) ?? undefined;
+    const asked = (): Promise<void> | undefined => this.intercept?.beforeStep?.(step) ?? undefined;
+    const faulty = this.faults.isQuiet ? undefined : this.faults.beforeStep(step);
+    return faulty ? faulty.then(asked) : asked();
   }
 
   /** Makes a step after the hook agreed; in the same turn when there is none. */
@@ -266,7 +276,7 @@ export class Namespace {
   ): void {
     try {
       this.checkUse(place, 'send');
-      const { publish } = this.prepare(place, messages);
+      const { publish } = this.prepare(place, this.doubled(place, messages));
       this.commit((error) => {
         if (!error) publish(this.clock.now());
         answer(error);
@@ -274,6 +284,17 @@ export class Namespace {
     } catch (error) {
       answer(errorOf(error));
     }
+  }
+
+  /** What arrives when faults make a sender repeat itself. */
+  private doubled({ entity }: Place, messages: readonly ParsedMessage[]) {
+    if (this.faults.isQuiet) return messages;
+    return messages.flatMap((message) => {
+      const { messageId, sessionId } = message;
+      const step: BrokerStep = { kind: 'send', queue: entity.path, messageId };
+      if (sessionId !== null) step.sessionId = sessionId;
+      return this.faults.doubles(step) ? [message, message] : [message];
+    });
   }
 
   /** Records a send; throws a Refusal and changes nothing. To be published after a commit. */

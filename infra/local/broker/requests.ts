@@ -85,7 +85,7 @@ export function answerOperation(
   else if (name.endsWith(':schedule-message')) namespace.step({ kind: 'send', ...step }, run, fail);
   else if (name.endsWith(':update-disposition')) {
     namespace.step({ kind: 'settle', ...step }, run, fail);
-  } else run();
+  } else namespace.step({ kind: 'manage', ...step }, run, fail);
 }
 
 const statusOf: Record<string, number> = {
