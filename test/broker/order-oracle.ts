@@ -41,7 +41,7 @@ export class OrderOracle {
     }
   }
 
-  /** The broker died: all holders are gone, and settlements that were not answered may be undone. */
+  /** The broker died: no holders, and settlements that were not answered may be undone. */
   crashed(): void {
     this.holders.clear();
     for (const [session, messages] of this.sessions) {
