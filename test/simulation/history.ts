@@ -1,7 +1,7 @@
 // One hostile history of one key: the real admit, the real orchestrator, the real drain and sweeper
 // over the memory store, with a crash or a lost answer possible at every call. The oracles know
 // nothing of the engine: they compare what was sent with what was published and stored.
-import { admitMessage } from '../../shared/engine/admit.ts';
+import { type Incoming, admitMessage } from '../../shared/engine/admit.ts';
 import { drain } from '../../shared/engine/drain.ts';
 import { type Engine, defaultSettings } from '../../shared/engine/ports.ts';
 import { sweep } from '../../shared/engine/sweep.ts';
@@ -25,6 +25,10 @@ export interface HistoryOptions {
   faultRate: number;
   /** Lets a test break a rule and see it found. */
   sabotage?: (store: ConvoyStore) => ConvoyStore;
+  /** What the i-th message (from 1) holds beside the usual; a repeat holds the same. */
+  messageOf?: (i: number) => Partial<Incoming>;
+  /** What an operator does between two rounds; `isCalm`: nothing fails any more. */
+  operate?: (engine: Engine, isCalm: boolean) => Promise<void>;
 }
 
 export interface History {
@@ -118,11 +122,13 @@ export async function runHistory(options: HistoryOptions): Promise<History> {
     await scheduler.run(scheduler.clock.now() + 20_000);
     if (random.chance(0.3)) hub.terminateOne();
     void sweep(engine, scheduler.clock.now() + 25_000).catch(() => undefined);
+    void options.operate?.(engine, false).catch(() => undefined);
   }
   calm = true; // finitely many faults: from here on everything must come out
   for (let round = 0; round < 8; round += 1) {
     await scheduler.run(scheduler.clock.now() + 800_000);
     void sweep(engine, scheduler.clock.now() + 25_000).catch(() => undefined);
+    void options.operate?.(engine, true).catch(() => undefined);
   }
   await scheduler.run(scheduler.clock.now() + 800_000);
   over = true;
@@ -193,6 +199,7 @@ async function feed(
     const repeat = history.sent.length > 0 && random.chance(0.1);
     const messageId = repeat ? (history.sent[random.below(history.sent.length)] ?? '') : `m${i}`;
     const emit = i % 2;
+    if (repeat) i -= 1;
     if (!repeat) history.sent.push(messageId);
     if (!repeat && emit > 0) history.emitting.push(messageId);
     const message = {
@@ -202,6 +209,7 @@ async function feed(
       schemaVersion: 1,
       occurredAt: i * 10_000,
       enqueuedAt: i * 10_000,
+      ...options.messageOf?.(Number(messageId.slice(1))),
     };
     const request = { ...place, message, sequence: i };
     const deliver = (): Promise<boolean> =>
