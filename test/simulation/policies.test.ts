@@ -1,7 +1,7 @@
-// Every policy of a definition under the same faults as history.test.ts: the sender's order, parking,
-// effects, windows, chosen by the seed. Some messages fail until everything is mended; an operator
-// retries, parks, replays and pauses as people do. In the end all is applied, once, in the order the
-// policy promises; the windows hold every message once; the chain is whole.
+// Every policy of a definition under the same faults as history.test.ts: the sender's order,
+// parking, effects, windows, chosen by the seed. Some messages fail until everything is mended; an
+// operator retries, parks, replays and pauses as people do. In the end all is applied, once, in the
+// order the policy promises; the windows hold every message once; the chain is whole.
 import { expect, test } from 'vitest';
 import { z } from 'zod';
 import { type ConvoyDefinition, defineConvoy } from '../../shared/convoy/definition.ts';
