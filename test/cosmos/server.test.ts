@@ -1,4 +1,8 @@
 // The server itself: atomicity under load, faults, keys, ports, charges.
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
 import { afterEach, expect, test } from 'vitest';
 import {
   CosmosFault,
@@ -7,6 +11,7 @@ import {
 } from '../../infra/local/cosmos/server.ts';
 import { virtualClock } from '../../shared/clock.ts';
 import { statusOf } from '../contract/cosmos.contract.ts';
+import { until } from '../support/until.ts';
 import {
   asBatch,
   clientOf,
@@ -221,4 +226,30 @@ test('a session token of a later time than the data is 404/1002', async () => {
   expect((await read('0:-1#1')).status).toBe(200);
   const later = await read('0:-1#999999999');
   expect([later.status, later.headers['x-ms-substatus']]).toEqual([404, '1002']);
+});
+
+test('what has expired is deleted in small steps, all of it at the next sweep', async () => {
+  const clock = virtualClock();
+  const folder = await mkdtemp(join(tmpdir(), 'cosmos-'));
+  const file = join(folder, 'cosmos.sqlite');
+  const container = await containerOf(await start({ clock, file }), { defaultTtl: 10 });
+  for (let from = 0; from < 700; from += 100) {
+    const operations = Array.from({ length: 100 }, (_, at) => ({
+      operationType: 'Create' as const,
+      resourceBody: { id: `i${from + at}`, pk: 'p', ...(from + at === 0 && { ttl: -1 }) },
+    }));
+    await container.items.batch(operations, 'p');
+  }
+  await clock.advance(16_000);
+  const left = (): number => {
+    const sql = new DatabaseSync(file, { readOnly: true });
+    const count = Number(sql.prepare('SELECT count(*) AS n FROM items_1').get()?.['n']);
+    sql.close();
+    return count;
+  };
+
+  expect(await until(left, (count) => count === 1)).toBe(1);
+  expect((await container.item('i0', 'p').read()).statusCode).toBe(200);
+  await closeAll();
+  await rm(folder, { recursive: true, force: true });
 });

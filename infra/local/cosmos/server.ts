@@ -14,19 +14,19 @@ import { type KeyObject, createSecretKey } from 'node:crypto';
 import { createServer, STATUS_CODES } from 'node:http';
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 
-import { realClock, type Clock, type Timer } from '../../../shared/clock.ts';
+import { realClock, type Clock } from '../../../shared/clock.ts';
 import { assertSigned, emulatorKey } from './auth.ts';
 import { badRequest, codeWord, tooLarge } from './errors.ts';
 import { openFaultPort } from './fault-port.ts';
 import { Faults } from './faults.ts';
 import { CosmosFault, type CosmosIntercept, type CosmosRequestInfo } from './intercept.ts';
-import { purgeExpired } from './items.ts';
 import { placementOf } from './placement.ts';
 import { Replicas } from './replicas.ts';
 import { segmentsOf, type Action, type Reply, type Request } from './request.ts';
 import { errorReply, send } from './reply.ts';
 import { resolveAction } from './routes.ts';
 import { Storage } from './storage.ts';
+import { startSweep } from './sweep.ts';
 import { Throttle } from './throttle.ts';
 import { Turns } from './turns.ts';
 
@@ -66,8 +66,6 @@ export interface CosmosServer {
 const bodyBytesMax = 4 * 1024 * 1024;
 /** Beyond the limit a body is read to its end, so that the client sees 413, but not for ever. */
 const drainBytesMax = 64 * 1024 * 1024;
-const sweepMs = 5000;
-const sweepItemsMax = 500;
 const closeGraceMs = 1000;
 /** Above Node's 5 s: the client's pooled sockets would be reset otherwise [CO 12.6]. */
 const keepAliveMs = 120_000;
@@ -249,26 +247,6 @@ function listen(server: Server, host: string, port: number): Promise<number> {
   });
 }
 
-/** Deletes what has expired, a bounded number at a time; readers never see it anyway. */
-function sweep(running: Running): Timer {
-  const { storage, clock } = running;
-  let timer: Timer;
-  const purge = (): void => {
-    for (const container of storage.openContainers()) {
-      const place = { storage, container, nowMs: clock.now() };
-      purgeExpired(place, sweepItemsMax);
-    }
-  };
-  const arm = (): void => {
-    timer = clock.after(sweepMs, () => {
-      storage.write(purge).catch(() => {});
-      arm();
-    });
-  };
-  arm();
-  return { cancel: () => timer.cancel() };
-}
-
 function closeServer(server: Server): Promise<void> {
   return new Promise((resolve) => {
     const timer = realClock.after(closeGraceMs, () => server.closeAllConnections());
@@ -318,7 +296,7 @@ export async function startCosmos(options: CosmosOptions): Promise<CosmosServer>
     () => true,
     (error: NodeJS.ErrnoException) => error.code !== 'EADDRINUSE',
   );
-  const timer = sweep(running);
+  const timer = startSweep(storage, clock);
   const host = hasSixth ? 'localhost' : '127.0.0.1';
   const close = async (): Promise<void> => {
     timer.cancel();
