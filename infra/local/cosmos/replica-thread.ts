@@ -80,6 +80,7 @@ function failureOf(error: unknown): ReplicaAnswer {
   };
 }
 
+parentPort?.postMessage('ready');
 parentPort?.on('message', (task: ReplicaTask) => {
   void answer(task)
     .catch(failureOf)

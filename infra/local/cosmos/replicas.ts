@@ -22,10 +22,15 @@ import type { Storage } from './storage.ts';
 
 const threadsMax = 3;
 const waitingMax = 1000;
-/** Below the 60 s after which the client library gives up. */
-const requestMsMax = 50_000;
-/** 32 MB: more makes a start after `kill -9` slow, less makes checkpoints frequent. */
-const walPagesMax = 8000;
+
+export interface ReplicaLimits {
+  /** Below the 60 s after which the client library gives up. */
+  requestMsMax: number;
+  /** More makes a start after `kill -9` slow, fewer make checkpoints frequent. */
+  walPagesMax: number;
+}
+
+const limitsOfAll: ReplicaLimits = { requestMsMax: 50_000, walPagesMax: 8000 };
 const thread = new URL(
   import.meta.url.endsWith('.ts') ? './replica-thread.ts' : './replica-thread.js',
   import.meta.url,
@@ -42,20 +47,24 @@ interface Job {
 
 interface Replica {
   worker: Worker;
+  /** Its program is loaded; only then does the time of a request begin. */
+  isReady: boolean;
   job: Job | undefined;
   deadline: Timer | undefined;
 }
 
 export class Replicas {
   readonly #storage: Storage;
+  readonly #limits: ReplicaLimits;
   readonly #replicas = new Set<Replica>();
   readonly #waiting: Job[] = [];
   #exclusive: Promise<unknown> = Promise.resolve();
   #isCheckpointing = false;
   #isClosed = false;
 
-  constructor(storage: Storage) {
+  constructor(storage: Storage, limits: Partial<ReplicaLimits> = {}) {
     this.#storage = storage;
+    this.#limits = { ...limitsOfAll, ...limits };
     storage.onGrowth = (pages) => this.#grown(pages);
   }
 
@@ -96,7 +105,7 @@ export class Replicas {
 
   // The first pass copies what there is beside the owner's writes, the second the rest.
   #grown(pages: number): void {
-    if (this.#isCheckpointing || this.#isClosed || pages < walPagesMax) return;
+    if (this.#isCheckpointing || this.#isClosed || pages < this.#limits.walPagesMax) return;
     this.#isCheckpointing = true;
     void this.#run({ kind: 'checkpoint' })
       .then(() => this.#alone(() => this.#run({ kind: 'checkpoint' })))
@@ -125,10 +134,15 @@ export class Replicas {
 
   #open(): Replica {
     const worker = new Worker(thread, { workerData: this.#storage.file, resourceLimits });
-    const replica: Replica = { worker, job: undefined, deadline: undefined };
+    const replica: Replica = { worker, isReady: false, job: undefined, deadline: undefined };
     this.#replicas.add(replica);
     worker.unref();
-    worker.on('message', (answer: ReplicaAnswer) => {
+    worker.on('message', (answer: ReplicaAnswer | 'ready') => {
+      if (answer === 'ready') {
+        replica.isReady = true;
+        this.#arm(replica);
+        return;
+      }
       this.#end(replica)?.done(answer);
       this.#dispatch();
     });
@@ -141,14 +155,18 @@ export class Replicas {
   #begin(replica: Replica, job: Job | undefined): void {
     if (!job) return;
     replica.job = job;
-    if (job.task.kind === 'request' && !job.task.isWriting) {
-      replica.deadline = realClock.after(requestMsMax, () => {
-        void replica.worker.terminate();
-        const message = `The query took longer than ${requestMsMax / 1000} s.`;
-        this.#lost(replica, new CosmosError(408, message));
-      });
-    }
+    if (replica.isReady) this.#arm(replica);
     replica.worker.postMessage(job.task);
+  }
+
+  #arm(replica: Replica): void {
+    const task = replica.job?.task;
+    if (task?.kind !== 'request' || task.isWriting) return;
+    replica.deadline = realClock.after(this.#limits.requestMsMax, () => {
+      void replica.worker.terminate();
+      const message = `The query took longer than ${this.#limits.requestMsMax / 1000} s.`;
+      this.#lost(replica, new CosmosError(408, message));
+    });
   }
 
   #end(replica: Replica): Job | undefined {
