@@ -109,7 +109,7 @@ test(
     const { port } = broker;
     await broker.close();
     broker = await start(port);
-    // The client lets a settlement that was under way wait for a minute: a fresh one goes on.
+    // The client lets a settlement that was under way wait for a minute; a fresh one goes on.
     const second = new ServiceBusClient(broker.connectionString, options);
     await Promise.all(run(second));
 

@@ -19,8 +19,8 @@ import * as wire from './wire.ts';
 /** A peek answers with no more than this, so that one request cannot ask for the whole queue. */
 const peekBytesMax = 1_000_000;
 const peekCountMax = 1_000;
-/** [SB 18.3] The Premium tier's: purgeMessages of the JavaScript client asks in steps of as many, and
- *  takes a shorter answer for the end. */
+/** [SB 18.3] The Premium tier's: purgeMessages of the JavaScript client asks in steps of as many,
+ *  and takes a shorter answer for the end. */
 const batchDeleteMax = 4_000;
 
 /** The lane a message operation works on: the held session, or the whole queue. */
