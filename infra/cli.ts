@@ -8,6 +8,7 @@ import { exitCodeOf, exitCodes, printError, WrongUse } from './cli/output.ts';
 import { addRecoveryCommands } from './cli/recovery.ts';
 import { addSendCommand } from './cli/send.ts';
 import { addServeCommands } from './cli/serve.ts';
+import { addVerifyCommand } from './cli/verify.ts';
 
 const description = `Ordered, per-key message processing on Azure, and a local stack to run it on.
 
@@ -31,6 +32,7 @@ function program(ended: (code: number) => void): Command {
   addSendCommand(convoy, ended);
   addOperateCommands(convoy, ended);
   addRecoveryCommands(convoy, ended);
+  addVerifyCommand(convoy, ended);
   convoy
     .command('simulate')
     .description('run a definition under the fault simulator (not built yet)')

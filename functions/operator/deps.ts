@@ -14,7 +14,7 @@ export interface OperatorDeps {
   store: ConvoyStore;
   clock: Clock;
   /** The registered convoys: only to these a message can be sent. */
-  convoys: readonly { name: string; queue: string }[];
+  convoys: readonly { name: string; queue: string; retentionSeconds?: number }[];
   sender: Pick<Sender, 'send'>;
   /** Changes the hold of a key; CVY_CONFLICT, CVY_NOT_FOUND, CVY_BAD_REQUEST. */
   operate(request: OperatorRequest): Promise<void>;

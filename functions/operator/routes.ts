@@ -21,6 +21,7 @@ import {
   showConvoy,
   showStats,
 } from './reads.ts';
+import { verifyKey } from './verification.ts';
 import type { Call } from './request.ts';
 
 type Answer = (surroundings: Surroundings, call: Call) => Promise<object>;
@@ -105,6 +106,12 @@ export const routes: readonly Route[] = [
     answer: withDeps(listRollUps),
   },
   { name: 'apiStats', methods: get, route: 'stats', answer: withDeps(showStats) },
+  {
+    name: 'apiVerify',
+    methods: get,
+    route: 'convoys/{convoy}/{key}/verify',
+    answer: withDeps(verifyKey),
+  },
   {
     name: 'apiWindows',
     methods: get,

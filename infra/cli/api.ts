@@ -16,6 +16,8 @@ export interface ApiCall {
   path: string;
   query?: Readonly<Record<string, string | undefined>>;
   body?: unknown;
+  /** Default 30 s. */
+  answerWithinMs?: number;
 }
 
 /** The flags by which a command finds the API. */
@@ -61,7 +63,7 @@ export async function callApi(flags: ApiFlags, call: ApiCall): Promise<unknown> 
         ...(call.body !== undefined && { 'content-type': 'application/json' }),
       },
       ...(call.body !== undefined && { body: JSON.stringify(call.body) }),
-      signal: AbortSignal.timeout(answerWithinMs),
+      signal: AbortSignal.timeout(call.answerWithinMs ?? answerWithinMs),
     });
     text = await response.text();
   } catch (error) {

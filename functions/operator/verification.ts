@@ -1,0 +1,19 @@
+// `GET …/verify`: whether the chain of a key holds, as an auditor reads it.
+import { isoInstant } from '../../shared/clock.ts';
+import { verify } from '../../shared/engine/verify.ts';
+import { toPathKey } from '../../shared/keys.ts';
+import type { OperatorDeps } from './deps.ts';
+import { type Call, assertParameters, convoyIn, keyIn } from './request.ts';
+
+export async function verifyKey({ store, clock, convoys }: OperatorDeps, call: Call) {
+  assertParameters(call, []);
+  const place = { convoy: convoyIn(call), key: keyIn(call) };
+  const definitions = new Map(convoys.map((definition) => [definition.name, definition]));
+  const answer = await verify({ store, clock, definitions }, place);
+  const { oldestKept } = answer;
+  return {
+    ...answer,
+    pathKey: toPathKey(place.key),
+    oldestKept: oldestKept && { ...oldestKept, settledAt: isoInstant(oldestKept.settledAt) },
+  };
+}
