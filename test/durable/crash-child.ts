@@ -87,8 +87,13 @@ const call = (method: string, target: string, body = '') => {
   return hub.handle({ method, path, query: new URLSearchParams(query), headers, body });
 };
 
-/** All there is to know at the end. */
+/** All there is to know at the end; nothing while an instance runs. */
 async function report(): Promise<object> {
+  const open = await call(
+    'GET',
+    'instances?top=1&runtimeStatus=Pending,Running&instanceIdPrefix=w',
+  );
+  if (open.body !== '[]') return { instances: [], entities: [], ends: {} };
   const list = await call('GET', 'instances?top=1000&instanceIdPrefix=w');
   const ends: Record<string, number> = {};
   for (let k = 0; k < Number(count); k++) {

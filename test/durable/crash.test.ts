@@ -61,8 +61,7 @@ async function lastLife(folder: string, instances: number): Promise<Report> {
     const answer = messageOf<Report>(child, (message) => 'instances' in message);
     child.send('report');
     const report = await answer;
-    const isOver = report.instances.every(({ runtimeStatus }) => runtimeStatus !== 'Running');
-    if (isOver && report.instances.length === instances) {
+    if (report.instances.length === instances) {
       child.kill('SIGKILL');
       await died;
       return report;

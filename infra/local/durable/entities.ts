@@ -1,7 +1,7 @@
 // Runs entities: one batch of an entity at a time, many entities at once.
 //
-// Owns:    the ready set of entities, the concurrency bound, batches and their commit.
-// Leaves:  the shapes of messages and the locks to entity-messages.ts.
+// Owns:    batches and their commit.
+// Leaves:  when an entity runs to serial.ts, messages and their shapes to entity-messages.ts.
 //
 // Invariants:
 //   B1. At most one batch of an entity runs; its state, its answers, its signals and the end of its
@@ -15,10 +15,9 @@ import { textOf } from './fault.ts';
 import { entityIdOf, type EntityName, type EntityRequest } from './history.ts';
 import type { HubParts } from './hub.ts';
 import { isTerminal } from './instances.ts';
+import { SerialWork } from './serial.ts';
 
 const batchMaxDefault = 5_000; // maxEntityOperationBatchSize
-const firstRetryMs = 20;
-const retryMsMax = 30_000;
 
 interface Operation {
   sequence: number;
@@ -44,71 +43,29 @@ interface Batch {
 
 export class Entities {
   readonly #parts: HubParts;
-  readonly #concurrentMax: number;
-  readonly #ready = new Set<string>();
-  readonly #running = new Set<string>();
-  readonly #again = new Set<string>();
-  readonly #failures = new Map<string, number>();
-  readonly #drainWaiters: (() => void)[] = [];
-  #isTaking = false;
+  readonly #work: SerialWork;
 
   constructor(parts: HubParts, concurrentMax: number) {
     this.#parts = parts;
-    this.#concurrentMax = concurrentMax;
+    const perform = (entityId: string): Promise<boolean> => this.#runBatch(entityId);
+    this.#work = new SerialWork({ parts, concurrentMax, what: 'batch', perform });
   }
 
   start(): void {
-    this.#isTaking = true;
-    this.#pump();
+    this.#work.start();
   }
 
-  async drain(): Promise<void> {
-    this.#isTaking = false;
-    if (this.#running.size === 0) return;
-    await new Promise<void>((resolve) => this.#drainWaiters.push(resolve));
+  drain(): Promise<void> {
+    return this.#work.drain();
   }
 
   get isBusy(): boolean {
-    return this.#running.size > 0 || (this.#isTaking && this.#ready.size > 0);
+    return this.#work.isBusy;
   }
 
   /** The entity may have something to do. */
   wake(entityId: string): void {
-    if (this.#running.has(entityId)) this.#again.add(entityId);
-    else this.#ready.add(entityId);
-    this.#pump();
-  }
-
-  #pump(): void {
-    if (!this.#isTaking) return;
-    for (const entityId of this.#ready) {
-      if (this.#running.size >= this.#concurrentMax) return;
-      this.#ready.delete(entityId);
-      this.#running.add(entityId);
-      void this.#perform(entityId);
-    }
-  }
-
-  async #perform(entityId: string): Promise<void> {
-    let retryAfterMs: number | undefined;
-    try {
-      if (await this.#runBatch(entityId)) this.#again.add(entityId);
-      this.#failures.delete(entityId);
-    } catch (error) {
-      const count = this.#failures.get(entityId) ?? 0;
-      this.#failures.set(entityId, count + 1);
-      retryAfterMs = Math.min(firstRetryMs * 2 ** count, retryMsMax);
-      const text = `batch of ${entityId}: ${textOf(error)}; again in ${retryAfterMs} ms`;
-      this.#parts.log('warning', text);
-    }
-    this.#running.delete(entityId);
-    if (retryAfterMs !== undefined) {
-      this.#again.delete(entityId);
-      this.#parts.clock.after(retryAfterMs, () => this.wake(entityId));
-    } else if (this.#again.delete(entityId)) this.#ready.add(entityId);
-    if (this.#running.size === 0) for (const resolve of this.#drainWaiters.splice(0)) resolve();
-    this.#pump();
-    this.#parts.settled();
+    this.#work.wake(entityId);
   }
 
   /** True when there may be more to do. */

@@ -1,12 +1,8 @@
-// Decides which instance runs when: one episode per instance at a time, many instances at once.
+// One episode of an instance: which messages it takes, what comes of it, who is woken by it.
 //
-// Owns:    the ready set, the concurrency bound, retry of episodes that could not commit.
-// Leaves:  what an episode does to execute.ts, what it writes to commit.ts.
-//
-// Invariants:
-//   D1. At most one episode of an instance runs; a wake meanwhile means one more afterwards.
-//   D2. An instance with messages it may take is in the ready set, running, or waits for a retry.
-//   D3. An episode that throws (storage fault, simulated death) leaves no trace and is retried.
+// Owns:    the order of an episode: load, run, commit, follow; the cache of generations.
+// Leaves:  when an instance runs to serial.ts, what an episode does to execute.ts, what it writes
+//          to commit.ts.
 import { commitEpisode, selectBatch, type Committed } from './commit.ts';
 import { runEpisode, type Outcome } from './execute.ts';
 import { textOf } from './fault.ts';
@@ -15,12 +11,11 @@ import { replayedEventsDefault, type Generation } from './generation.ts';
 import { enter, eventType, type ControlEvent, type InboundEvent } from './history.ts';
 import type { HubParts, HubStep } from './hub.ts';
 import { isoMs, isTerminal } from './instances.ts';
+import { SerialWork } from './serial.ts';
 import type { InstanceItem, MessageItem, RuntimeStatus } from './storage.ts';
 import { noVersionRules } from './versions.ts';
 
 const messagesPerEpisodeMax = 1_000;
-const firstRetryMs = 20;
-const retryMsMax = 30_000;
 const httpSleepMsDefault = 30_000; // defaultAsyncRequestSleepTimeMilliseconds
 
 interface Run {
@@ -33,75 +28,30 @@ interface Run {
 
 export class Episodes {
   readonly #parts: HubParts;
-  readonly #concurrentMax: number;
   readonly #cache = new GenerationCache();
-  readonly #ready = new Set<string>();
-  readonly #running = new Set<string>();
-  readonly #again = new Set<string>();
-  readonly #failures = new Map<string, number>();
-  readonly #drainWaiters: (() => void)[] = [];
-  #isTaking = false;
+  readonly #work: SerialWork;
 
   constructor(parts: HubParts, concurrentMax: number) {
     this.#parts = parts;
-    this.#concurrentMax = concurrentMax;
+    const perform = (instanceId: string): Promise<boolean> => this.#episode(instanceId);
+    this.#work = new SerialWork({ parts, concurrentMax, what: 'episode', perform });
   }
 
   start(): void {
-    this.#isTaking = true;
-    this.#pump();
+    this.#work.start();
   }
 
-  async drain(): Promise<void> {
-    this.#isTaking = false;
-    if (this.#running.size === 0) return;
-    await new Promise<void>((resolve) => this.#drainWaiters.push(resolve));
+  drain(): Promise<void> {
+    return this.#work.drain();
   }
 
   get isBusy(): boolean {
-    return this.#running.size > 0 || (this.#isTaking && this.#ready.size > 0);
+    return this.#work.isBusy;
   }
 
   /** The instance has messages. */
   wake(instanceId: string): void {
-    if (this.#running.has(instanceId)) this.#again.add(instanceId);
-    else this.#ready.add(instanceId);
-    this.#pump();
-  }
-
-  #pump(): void {
-    if (!this.#isTaking) return;
-    for (const instanceId of this.#ready) {
-      if (this.#running.size >= this.#concurrentMax) return;
-      this.#ready.delete(instanceId);
-      this.#running.add(instanceId);
-      void this.#perform(instanceId);
-    }
-  }
-
-  async #perform(instanceId: string): Promise<void> {
-    let retryAfterMs: number | undefined;
-    try {
-      const mayHaveMore = await this.#episode(instanceId);
-      if (mayHaveMore) this.#again.add(instanceId);
-      this.#failures.delete(instanceId);
-    } catch (error) {
-      const count = this.#failures.get(instanceId) ?? 0;
-      this.#failures.set(instanceId, count + 1);
-      retryAfterMs = Math.min(firstRetryMs * 2 ** count, retryMsMax);
-      this.#parts.log(
-        'warning',
-        `episode of ${instanceId}: ${textOf(error)}; again in ${retryAfterMs} ms`,
-      );
-    }
-    this.#running.delete(instanceId);
-    if (retryAfterMs !== undefined) {
-      this.#again.delete(instanceId);
-      this.#parts.clock.after(retryAfterMs, () => this.wake(instanceId));
-    } else if (this.#again.delete(instanceId)) this.#ready.add(instanceId);
-    if (this.#running.size === 0) for (const resolve of this.#drainWaiters.splice(0)) resolve();
-    this.#pump();
-    this.#parts.settled();
+    this.#work.wake(instanceId);
   }
 
   /** One episode; true when the inbox may hold more. */
@@ -163,7 +113,14 @@ export class Episodes {
     const { taken: consumed, status, nowMs } = run;
     const { storage, settings } = this.#parts;
     const episode = { generation, consumed, outcome, status, nowMs, settings };
-    const committed = await storage.commit(() => commitEpisode(storage, episode));
+    const committed = await storage.commit(() => {
+      // AnyState: a start may have put another execution in the place of this one.
+      const isReplaced =
+        settings.mayReplaceRunning &&
+        storage.instance(instanceId)?.executionId !== generation.item.executionId;
+      return isReplaced ? undefined : commitEpisode(storage, episode);
+    });
+    if (!committed) return;
     this.#parts.usage.episodes++;
     this.#parts.usage.storageTransactions += committed.storageTransactions;
     settleRun(generation, outcome.run, settings.replayedEventsMax ?? replayedEventsDefault);

@@ -177,7 +177,7 @@ function watchExecutor(run: SdkRun, executor: Executor): void {
   };
 }
 
-/** [K1] Gives the next events to a run that lives on; false when it broke (replay instead). */
+/** [K1] Gives the next events to a run that lives on. */
 export function feed(run: SdkRun, events: readonly HistoryEvent[]): void {
   const executor = run.df?.taskOrchestratorExecutor;
   if (!executor) throw hubFault('HUB_PROTOCOL', 'a run without an executor was kept');
