@@ -54,12 +54,12 @@ async function fill(file: string, sessions: number, messages: number): Promise<v
   const namespace = new Namespace({ config: configOf(sessions), file, clock: realClock });
   const place = namespace.find('backlog', 'localhost');
   for (let from = 0; from < messages; from += batch) {
-    const encoded = Array.from({ length: Math.min(batch, messages - from) }, (_, index) => {
+    const parsed = Array.from({ length: Math.min(batch, messages - from) }, (_, index) => {
       const id = from + index;
-      return encode(id, sessions > 0 ? `session-${id % sessions}` : undefined);
+      return namespace.parse(encode(id, sessions > 0 ? `session-${id % sessions}` : undefined));
     });
     const sent = Promise.withResolvers<void>();
-    namespace.send(place, namespace.parse(encoded), (error) =>
+    namespace.send(place, parsed.flat(), (error) =>
       error ? sent.reject(new Error(error.description)) : sent.resolve(),
     );
     await sent.promise;

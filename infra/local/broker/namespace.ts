@@ -19,7 +19,7 @@ import { Entity } from './entity.ts';
 import { Faults } from './faults.ts';
 import type { Lane } from './lane.ts';
 import type { Consumer } from './link.ts';
-import { parseMessage } from './message.ts';
+import { parseMessage, splitTransfer } from './message.ts';
 import type { ParsedMessage } from './message.ts';
 import { idleSecondsOf } from './properties.ts';
 import type { QueueProperties } from './properties.ts';
@@ -254,10 +254,11 @@ export class Namespace {
     }
   }
 
-  /** Reads and checks encoded messages; throws a Refusal. */
-  parse(messages: readonly Buffer[]) {
+  /** Reads and checks the messages of a transfer; throws a Refusal. */
+  parse(bytes: Buffer, format = 0): ParsedMessage[] {
     try {
-      return messages.map((bytes) => parseMessage(bytes, () => this.stampId()));
+      const encoded = splitTransfer(bytes, format);
+      return encoded.map((message) => parseMessage(message, () => this.stampId()));
     } catch (error) {
       throw refusals.malformed(error instanceof Error ? error.message : String(error));
     }

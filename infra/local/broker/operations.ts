@@ -160,17 +160,17 @@ function propertiesField(request: Request): Property[] {
 const scheduleMessage: Operation = (request, { place, namespace }) => {
   const at = request.body.get('messages');
   if (at === undefined) throw refusals.badRequest("'messages' is missing.");
-  const encoded = wire.itemsOf(request.bytes, at).map((item) => {
+  const messages = wire.itemsOf(request.bytes, at).flatMap((item) => {
     const message = wire.mapOffsets(request.bytes, item).get('message');
     const bytes = message === undefined ? undefined : wire.decode(request.bytes, message);
     if (!Buffer.isBuffer(bytes)) throw refusals.badRequest("'message' is not binary.");
     if (bytes.length > messageBytesMax) {
       throw refusals.messageTooLarge(bytes.length, messageBytesMax);
     }
-    return Buffer.from(bytes);
+    return namespace.parse(Buffer.from(bytes));
   });
   namespace.checkUse(place, 'send');
-  const { sequences, publish } = namespace.prepare(place, namespace.parse(encoded));
+  const { sequences, publish } = namespace.prepare(place, messages);
   // Published by the commit that also releases the reply, which is recorded behind this one.
   namespace.commit((error) => {
     if (!error) publish(namespace.clock.now());

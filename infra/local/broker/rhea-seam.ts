@@ -23,6 +23,8 @@ import type { Server, Socket } from 'node:net';
 import type { AmqpError } from './conditions.ts';
 
 export interface RheaTerminus {
+  /** The fields of a source or target; of another kind of terminus there are none. */
+  value?: unknown;
   address?: unknown;
   filter?: Record<string, unknown> | null;
 }
