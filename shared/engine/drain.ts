@@ -134,7 +134,8 @@ async function drainPass(
     return settleBacklog(drain, definition);
   if (isDue(drain, definition)) return commitSettled(drain, definition, nothingLoaded);
   // A drain that has just worked lingers again, whatever the timer said before.
-  return (request.mayClose && !pass.hasCommitted) || definition.lingerSeconds === 0
+  const mayLinger = definition.lingerSeconds > 0 || waitSeconds(drain, definition) > 0;
+  return (request.mayClose && !pass.hasCommitted) || !mayLinger
     ? closeConvoy(drain, definition)
     : announceWait(drain, definition);
 }
@@ -203,9 +204,17 @@ async function announceWait(
     ...removalsOf(drain),
   ]);
   if (!result.applied) return afterRefusal(drain, result); // 412: a message came, drain again
+  return { kind: 'waiting', seconds: waitSeconds(drain, definition) };
+}
+
+/** The linger; before a gap rather until it is judged, but never so long that the sweeper would take
+ *  the wait for a dead instance [H9: linger + 2 min]. */
+function waitSeconds({ engine, progress }: Drain, definition: ConvoyDefinition): number {
+  const { lingerSeconds } = definition;
   const gapAt = gapDueAt(definition, progress.item);
-  const untilGap = gapAt === null ? Infinity : (gapAt - engine.clock.now()) / 1000;
-  return { kind: 'waiting', seconds: Math.max(0, Math.min(definition.lingerSeconds, untilGap)) };
+  if (gapAt === null) return lingerSeconds;
+  const untilGap = Math.max(0, gapAt - engine.clock.now()) / 1000;
+  return Math.min(untilGap, lingerSeconds + 60);
 }
 
 /** [H6] Idle, fence moved: an admit either comes before (412 here) or opens the next epoch. */
