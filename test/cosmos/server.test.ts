@@ -212,6 +212,59 @@ test('a container that was given a throughput answers 429 until its units are ba
   expect((await create(100)).status).toBe(201);
 });
 
+test('containers without a throughput share that of their database', async () => {
+  const clock = virtualClock();
+  const server = await start({ clock });
+  const client = clientOf(server);
+  const { database } = await client.databases.create({ id: 'd', maxThroughput: 1000 });
+  for (const id of ['a', 'b', 'own']) {
+    const own = id === 'own' && { throughput: 400 };
+    await database.containers.create({ id, partitionKey: '/pk', ...own });
+  }
+  const create = async (id: string, at: number) => {
+    const body = JSON.stringify({ id: `i${at}`, pk: 'p', b: 'x'.repeat(100_000) });
+    const path = `/dbs/d/colls/${id}/docs`;
+    return (await raw(server, { method: 'POST', path, headers: inP, body })).status;
+  };
+  let admitted = 0;
+  while ((await create('a', admitted)) === 201) admitted++;
+
+  expect(await create('b', 0)).toBe(429);
+  expect(await create('own', 0)).toBe(201);
+  await clock.advance(1000);
+  expect(await create('b', 0)).toBe(201);
+  // 36 units each: a thousand units are a second's worth.
+  expect(admitted).toBeGreaterThan(20);
+  expect(admitted).toBeLessThan(40);
+  await clock.advance(1000);
+  const { resource } = await database.readOffer();
+  const content = { ...resource!.content!, offerAutopilotSettings: { maxThroughput: 4000 } };
+  await client.offer(resource!.id!).replace({ ...resource!, content } as never);
+  await clock.advance(1000);
+  let more = 0;
+  while ((await create('b', 100 + more)) === 201) more++;
+  expect(more).toBeGreaterThan(2 * admitted);
+});
+
+test('the client library waits out 429 by itself and loses nothing', async () => {
+  let refused = 0;
+  const after = (_: CosmosRequestInfo, status: number): void => {
+    if (status === 429) refused++;
+  };
+  const server = await start({ intercept: { after } });
+  const container = await containerOf(server, { throughput: 400 });
+  const create = (at: number) =>
+    container.items.create({ id: `i${at}`, pk: 'p', b: 'x'.repeat(100_000) });
+
+  await Promise.all(Array.from({ length: 18 }, (_, at) => create(at)));
+
+  expect(refused).toBeGreaterThan(0);
+  const count = await container.items
+    .query('SELECT VALUE COUNT(1) FROM c', { partitionKey: 'p' })
+    .fetchAll();
+  expect(count.resources).toEqual([18]);
+});
+
 test('a session token of a later time than the data is 404/1002', async () => {
   const server = await start();
   const container = await containerOf(server);

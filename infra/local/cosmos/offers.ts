@@ -139,6 +139,6 @@ export function replaceOffer(storage: Storage, id: string, request: Request): Js
       .prepare('UPDATE containers SET throughput=? WHERE number=?')
       .run(asked.most, Number(container['number']));
     storage.forget(String(container['database']), String(container['id']));
-  }
+  } else storage.forgetAll();
   return offer;
 }

@@ -102,6 +102,7 @@ export class Storage {
   #isFlushing = false;
   #holds = 0;
   #containers = new Map<string, Container>();
+  readonly #shared = new Map<string, number | undefined>();
   /** Rises with every change of a definition. */
   version = 0;
   /** What the last query filtered by without an index. */
@@ -305,12 +306,14 @@ export class Storage {
   /** Forgets what was read of a container whose definition changed. */
   forget(database: string, id: string): void {
     this.#containers.delete(`${database}/${id}`);
+    this.#shared.clear();
     this.version++;
   }
 
   /** Forgets all definitions: another connection may have changed some. */
   forgetAll(): void {
     this.#containers.clear();
+    this.#shared.clear();
     this.version++;
   }
 
@@ -341,6 +344,19 @@ export class Storage {
   dropItems(number: number): void {
     this.sql.exec(`DROP TABLE items_${number}; DROP TABLE unique_${number};
       DELETE FROM learned WHERE container=${number}`);
+  }
+
+  /** What the containers of a database without a throughput of their own share, per second. */
+  sharedThroughput(database: string): number | undefined {
+    if (this.#shared.has(database)) return this.#shared.get(database);
+    const offer = "json_extract(body,'$.content.";
+    const find = `SELECT coalesce(${offer}offerAutopilotSettings.maxThroughput'),
+      ${offer}offerThroughput')) AS most FROM offers WHERE owner=
+      (SELECT json_extract(body,'$._rid') FROM databases WHERE id=?)`;
+    const most = this.sql.prepare(find).get(database)?.['most'];
+    const shared = typeof most === 'number' ? most : undefined;
+    this.#shared.set(database, shared);
+    return shared;
   }
 
   /** The containers of a database. */
