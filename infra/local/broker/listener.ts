@@ -9,7 +9,7 @@
 //   A3. Whatever ends – link, AMQP session, connection, socket – the session locks it held are
 //   free.
 //   A4. Topics, transactions, send-via and every other thing we lack is refused by name.
-import type { AddressInfo, Server, Socket } from 'node:net';
+import type { AddressInfo, Server } from 'node:net';
 import { errorOf, refusals } from './conditions.ts';
 import type { AmqpError } from './conditions.ts';
 import type { Entity } from './entity.ts';
@@ -24,6 +24,7 @@ import { parseRequest } from './request.ts';
 import type { Request } from './request.ts';
 import { answerOperation, answerToken } from './requests.ts';
 import * as seam from './rhea-seam.ts';
+import { frameBytesMax, Sockets } from './sockets.ts';
 import type { RheaConnection, RheaDelivery, RheaEvent, RheaLink } from './rhea-seam.ts';
 import type { RheaSender, RheaSession } from './rhea-seam.ts';
 
@@ -50,6 +51,7 @@ interface Receiving {
 
 class Connections {
   readonly namespace: Namespace;
+  readonly sockets: Sockets;
   private readonly sharedAccessKey: string;
   private readonly authorized = new WeakSet<RheaConnection>();
   /** Nodes that clients send to; absent: $cbs. */
@@ -63,6 +65,7 @@ class Connections {
 
   constructor(options: ListenerOptions) {
     this.namespace = options.namespace;
+    this.sockets = new Sockets(options.namespace.clock);
     this.sharedAccessKey = options.sharedAccessKey;
   }
 
@@ -282,6 +285,7 @@ class Connections {
 
   enter(connection: RheaConnection): void {
     seam.repairConnection(connection);
+    this.sockets.opened(connection);
     this.open.add(connection);
   }
 
@@ -349,34 +353,25 @@ function createContainer(connections: Connections, key: string): seam.RheaContai
 export async function listen(options: ListenerOptions): Promise<Listener> {
   const connections = new Connections(options);
   const container = createContainer(connections, options.sharedAccessKey);
-  const sockets = new Set<Socket>();
   const open = (host: string, port: number): Promise<Server> =>
     new Promise((resolve, reject) => {
       const server = container.listen({ host, port, ...connectionOptions });
-      server.on('connection', (socket) => {
-        sockets.add(socket);
-        socket.on('close', () => sockets.delete(socket));
-      });
+      server.on('connection', (socket) => connections.sockets.add(socket));
       server.once('error', reject);
       server.once('listening', () => resolve(server));
     });
   const first = await open('127.0.0.1', options.port);
   const { port } = first.address() as AddressInfo;
   const second = await open('::1', port).catch(() => undefined);
-  const dropConnections = (): number => {
-    const { size } = sockets;
-    for (const socket of sockets) socket.destroy();
-    return size;
-  };
   return {
     port,
-    dropConnections,
+    dropConnections: () => connections.sockets.drop(),
     detachLinks: (entity, error) => connections.detachLinks(entity, error),
     async close() {
       const closing = [first, second].map(
         (server) => new Promise<void>((done) => (server ? server.close(() => done()) : done())),
       );
-      dropConnections();
+      connections.sockets.drop();
       await Promise.all(closing);
     },
   };
@@ -385,7 +380,7 @@ export async function listen(options: ListenerOptions): Promise<Listener> {
 /** [SB 1.9, 19.10] SASL is not required: a client whose connection string holds a signature instead
  *  of a key begins without it, and the service lets it. Nothing is proved by it anyway, see A1. */
 const connectionOptions = {
-  max_frame_size: 65_536,
+  max_frame_size: frameBytesMax,
   channel_max: 4_999,
   idle_time_out: 120_000,
   session_buffer_size: 8_192,

@@ -104,6 +104,7 @@ interface ChannelFrame {
 
 export interface RheaConnection {
   socket: Socket;
+  transport: { peek_size(bytes: Buffer): number | undefined };
   remote: { open?: { hostname?: unknown } };
   remote_channel_map: Record<number, unknown>;
   on_detach(frame: ChannelFrame): void;
@@ -198,7 +199,11 @@ export function repairConnection(connection: RheaConnection): void {
     } while (!connection.state.has_settled());
     socket.uncork();
   };
-  socket.once('close', () => connection._disconnected());
+  socket.once('close', () => {
+    connection._disconnected();
+    // What was still to be written has armed the timers of a dead connection anew.
+    setImmediate(() => connection._disconnected());
+  });
   nudge(connection, socket);
   for (const name of ['on_detach', 'on_end'] as const) {
     const original = connection[name];
