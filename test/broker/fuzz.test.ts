@@ -187,7 +187,7 @@ test('a thousand idle connections cost little and leave nothing', async () => {
     if (opened % 3 === 2) socket.write(Buffer.concat([header, frame(open), frame(begin)]));
     sockets.push(socket);
   }
-  await Promise.all(sockets.map((socket) => socket.connecting && once(socket, 'connect')));
+  for (const socket of sockets) if (socket.connecting) await once(socket, 'connect');
   const during = await until(health, (seen) => seen.sockets >= before.sockets + 1_000);
 
   const answered = await exchange(3);
