@@ -207,7 +207,7 @@ async function announceWait(
   return { kind: 'waiting', seconds: waitSeconds(drain, definition) };
 }
 
-/** The linger; before a gap rather until it is judged, but never so long that the sweeper would take
+/** The linger; before a gap rather until it is judged, but never so long that the sweeper takes
  *  the wait for a dead instance [H9: linger + 2 min]. */
 function waitSeconds({ engine, progress }: Drain, definition: ConvoyDefinition): number {
   const { lingerSeconds } = definition;

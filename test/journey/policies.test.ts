@@ -1,5 +1,5 @@
-// Every policy of a definition through the whole stack: one story each, seen through the HTTP API and
-// the output queue, as a user of the app sees it.
+// Every policy of a definition through the whole stack: one story each, seen through the HTTP API
+// and the output queue, as a user of the app sees it.
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { type LocalStack, startLocalStack } from '../../infra/local/stack.ts';
