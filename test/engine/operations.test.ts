@@ -119,7 +119,7 @@ const total = (reads: Record<string, number>): number =>
 const sparse = Array.from({ length: 5 }, (_, i) => ({ atMs: i * 3_000 }));
 const burst = Array.from({ length: 100 }, () => ({ atMs: 0 }));
 
-test('sparse: five messages of a key, seconds apart, where one process serves the key', async () => {
+test('sparse: five messages of a key, seconds apart, served by one process', async () => {
   const counts = await run(sparse, { remembers: true });
 
   console.info(`sparse, one process: ${JSON.stringify(counts)}`);
