@@ -182,7 +182,8 @@ export function openHub(options: HubOptions): Hub {
     wakeActivities: () => activities.wake(),
     wakeTimers: () => timers.wake(),
     settled: () => {
-      if (isQuiet()) for (const resolve of quietWaiters.splice(0)) resolve();
+      if (quietWaiters.length === 0 || !isQuiet()) return;
+      for (const resolve of quietWaiters.splice(0)) resolve();
     },
   };
   const taskHubName = options.taskHubName ?? 'TestHubName';
