@@ -1,5 +1,5 @@
-// H10: replay of dead-lettered messages admits by H1, in the order of the broker, at a bounded rate;
-// a death between any two steps is resumed, a repeat is harmless.
+// H10: replay of dead-lettered messages admits by H1, in the order of the broker, at a bounded
+// rate; a death between any two steps is resumed, a repeat is harmless.
 import { describe, expect, test } from 'vitest';
 import { type VirtualClock, virtualClock } from '../../shared/clock.ts';
 import { defaultLimits } from '../../shared/convoy/outputs.ts';

@@ -63,7 +63,7 @@ const bodiesOf = (parts: RollUpPart[]) => parts.map(({ bodyText }) => JSON.parse
 const windowId = 'sums:day:0';
 
 describe('H13: parts', () => {
-  test('many keys: more parts than are kept, each within the limit, every key once', async () => {
+  test('more parts than are kept, each within the limit, every key once', async () => {
     const bytesMax = 3_000;
     const { clock, parts, contribute, tick } = openScene({ bytesMax });
     const keys = Array.from({ length: 200 }, (_, i) => `key-${i}`);
@@ -83,7 +83,7 @@ describe('H13: parts', () => {
     expect(listed.sort()).toEqual(keys.sort());
   });
 
-  test('an amendment between the two readings: the revision is given up, the next is whole', async () => {
+  test('amended between the readings: the revision is given up, the next is whole', async () => {
     let scans = 0;
     let between = async (): Promise<void> => {};
     const wrap = (store: ConvoyStore): ConvoyStore => ({
@@ -122,7 +122,7 @@ describe('H13: parts', () => {
 });
 
 describe('H13: what is due', () => {
-  test('nothing before the delay has passed; nothing twice; a lower revision changes nothing', async () => {
+  test('nothing before the delay, nothing twice, nothing for a lower revision', async () => {
     const { clock, parts, contribute, tick } = openScene();
     await contribute('a', 2);
     await clock.advance(9_999);
@@ -136,7 +136,7 @@ describe('H13: what is due', () => {
     expect(parts.map(({ messageId }) => messageId)).toEqual(['sums:day:0:0:0']);
   });
 
-  test('when contributions may have expired no amendment is published, and it is said', async () => {
+  test('no amendment where contributions may have expired, and it is said', async () => {
     const { clock, memory, warned, parts, contribute, tick } = openScene();
     await contribute('a');
     await clock.advance(10_000);

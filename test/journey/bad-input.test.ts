@@ -354,6 +354,12 @@ describe('dead-lettered before intake saw it', () => {
 
     expect(await settled(key, 1)).toMatchObject([{ messageId: 'm1', outcome: 'applied' }]);
     const path = `/convoys/orders/${key}/messages?outcome=deadLettered`;
+    const timer = `${stack.url}/admin/functions/dead-letter`;
+    await fetch(timer, {
+      method: 'POST',
+      body: '{}',
+      headers: { 'content-type': 'application/json' },
+    });
     const dead = await until(
       () => api.list<MessageSeen>(path),
       (seen) => seen.length > 0,
