@@ -39,7 +39,7 @@ export interface DeadLetters {
 const batchMax = 32;
 const failuresMax = 10;
 /** How long an empty queue is listened to. */
-const listenMs = 500;
+const listenMs = 1_000;
 
 export function createDeadLetters(
   open: () => Promise<ServiceBusClient>,
@@ -48,7 +48,10 @@ export function createDeadLetters(
   let client: Promise<ServiceBusClient> | undefined;
   const receivers = new Map<string, ServiceBusReceiver>();
   const receiverOf = async (queue: string): Promise<ServiceBusReceiver> => {
-    client ??= open();
+    client ??= open().catch((error: unknown) => {
+      client = undefined; // the next look tries again
+      throw error;
+    });
     const receiver =
       receivers.get(queue) ??
       (await client).createReceiver(queue, {
@@ -84,7 +87,7 @@ export function createDeadLetters(
       return begun;
     },
     async close() {
-      await (await client)?.close();
+      await (await client?.catch(() => undefined))?.close();
     },
   };
 }

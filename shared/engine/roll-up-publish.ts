@@ -63,20 +63,33 @@ export async function publishRollUps(
   deadlineAt: number,
 ): Promise<RollUpReport> {
   const report: RollUpReport = { published: 0, unchanged: 0, failed: 0 };
-  const { store, clock, log } = engine;
-  const due = await store.rollUpsDue({ after: -1, upTo: clock.now() }, headsMax);
-  for (const { windowId } of due) {
-    if (clock.now() >= deadlineAt) break;
-    try {
-      const outcome = await publishRollUp(engine, windowId);
-      if (outcome !== 'notDue') report[outcome] += 1;
-    } catch (error) {
-      if (error instanceof Overtaken) continue;
-      report.failed += 1; // a later tick repeats
-      log.warn('roll-up failed', { windowId, reason: reasonOf(error) });
+  const { store, clock } = engine;
+  let after = -1;
+  while (clock.now() < deadlineAt) {
+    const due = await store.rollUpsDue({ after, upTo: clock.now() }, headsMax);
+    for (const { windowId } of due) {
+      if (clock.now() >= deadlineAt) return report;
+      await publishInto(report, engine, windowId);
     }
+    after = due.at(-1)?.dueAt ?? 0;
+    if (due.length < headsMax) break;
   }
   return report;
+}
+
+async function publishInto(
+  report: RollUpReport,
+  engine: RollUpEngine,
+  windowId: string,
+): Promise<void> {
+  try {
+    const outcome = await publishRollUp(engine, windowId);
+    if (outcome !== 'notDue') report[outcome] += 1;
+  } catch (error) {
+    if (error instanceof Overtaken) return;
+    report.failed += 1; // a later tick repeats
+    engine.log.warn('roll-up failed', { windowId, reason: reasonOf(error) });
+  }
 }
 
 async function publishRollUp(
