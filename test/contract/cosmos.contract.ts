@@ -11,11 +11,14 @@ import {
 import { expect } from 'vitest';
 import { type ClaimOf, type Contract as ContractOf, claimsOf } from './claims.ts';
 
-/** An account with nothing in it that the claims would meet. */
+/** An account where the claims may make a database. */
 export interface Target {
   connectionString: string;
+  databaseId: string;
   /** Lets time pass for the service. */
   pass(ms: number): Promise<void>;
+  /** What time it is for the service. */
+  nowMs(): number;
   close(): Promise<void>;
 }
 
@@ -35,7 +38,7 @@ export const claimsFor = (contract: Contract): Claim =>
   claimsOf<Target, World>(contract, async (target, body) => {
     const client = new CosmosClient(target.connectionString);
     try {
-      const { database } = await client.databases.createIfNotExists({ id: 'claims' });
+      const { database } = await client.databases.createIfNotExists({ id: target.databaseId });
       const definition = { id: 'items', partitionKey: '/pk', defaultTtl: -1 };
       const { container } = await database.containers.createIfNotExists(definition);
       await body({ target, client, database, container });

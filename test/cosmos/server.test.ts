@@ -1,4 +1,5 @@
 // The server itself: atomicity under load, faults, keys, ports, charges.
+import { createHmac } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -167,6 +168,22 @@ test('a wrong key is refused, the right one serves every kind of request', async
   const stranger = clientOf(server, Buffer.from('another').toString('base64'));
   expect(await statusOf(stranger.database('d').read())).toBe(401);
   expect((await raw(server, { method: 'GET', path: '/dbs' })).status).toBe(401);
+});
+
+test('a signature is good for 15 minutes, before and after its date', async () => {
+  const key = Buffer.from('a key of our own').toString('base64');
+  const server = await start({ key });
+  const list = async (minutesAgo: number): Promise<number> => {
+    const date = new Date(Date.now() - minutesAgo * 60_000).toUTCString();
+    const signature = createHmac('sha256', Buffer.from(key, 'base64'))
+      .update(`get\ndbs\n\n${date.toLowerCase()}\n\n`)
+      .digest('base64');
+    const authorization = encodeURIComponent(`type=master&ver=1.0&sig=${signature}`);
+    const headers = { authorization, 'x-ms-date': date };
+    return (await raw(server, { method: 'GET', path: '/dbs', headers })).status;
+  };
+
+  expect(await Promise.all([0, 14, -14, 16, -16].map(list))).toEqual([200, 200, 200, 403, 403]);
 });
 
 test('a busy port is told by code and port', async () => {

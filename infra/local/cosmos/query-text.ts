@@ -1,5 +1,5 @@
-// PURE. Syntax tree → query text that parses to the same tree. Everything is in parentheses, every
-// name that is not plain in quotes.
+// PURE. Syntax tree → query text that parses to the same tree. Everything is in parentheses, names
+// that are not plain are in quotes.
 
 import { badRequest } from './errors.ts';
 import { isKeyword } from './query-lex.ts';
