@@ -144,7 +144,7 @@ async function expectClean(before: Health): Promise<void> {
   expect(after.timers - before.timers, `seed ${seed}`).toBeLessThanOrEqual(2);
 }
 
-test('malformed frames, wrong performatives and wrong orders end their connection only', async () => {
+test('malformed frames and wrong orders of frames end their connection only', async () => {
   await exchange(0);
   const before = await health();
   for (let round = 0; round < 400; round++) {
