@@ -145,8 +145,13 @@ async function measure(name: string, file: string): Promise<void> {
   const brokerUs = (((await cpuOf(broker)) - brokerBefore) * 1000) / messages;
   const clientUs = ((ownCpuMs() - ownBefore) * 1000) / messages;
   process.stdout.write(
-    `${file === ':memory:' ? 'memory ' : 'durable'} | ${name} | ${Math.round(messages / seconds)}/s` +
-      ` | client ${Math.round(clientUs)} us | broker ${Math.round(brokerUs)} us\n`,
+    [
+      file === ':memory:' ? 'memory' : 'durable',
+      name,
+      `${Math.round(messages / seconds)}/s`,
+      `client ${Math.round(clientUs)} us`,
+      `broker ${Math.round(brokerUs)} us\n`,
+    ].join(' | '),
   );
   broker.disconnect();
   for (const client of clients) client.close().catch(() => {});
