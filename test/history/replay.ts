@@ -1,6 +1,6 @@
 // Replays a history of the orchestrator with the SDK's own executor, as the worker does it.
 //
-// An instance lives across deployments: its history was written by the code of before and is replayed
+// An instance lives across deployments: its history was written by earlier code and is replayed
 // by the code of now. What is recorded here must therefore never diverge; a change of the
 // orchestrator that breaks it needs a new orchestrator name beside the old one.
 import { createRequire } from 'node:module';
@@ -51,14 +51,14 @@ export type Answer = { drain: DrainResult } | { drainFails: string } | 'wake' | 
 
 type Executor = (input: unknown, context: unknown) => Promise<Outcome>;
 
-interface TestingUtils {
+interface TestingTools {
   createOrchestrator(handler: OrchestrationHandler): Executor;
   DurableOrchestrationInput: new (id: string, history: unknown[], input: unknown) => unknown;
   DummyOrchestrationContext: new () => unknown;
 }
 
 const require = createRequire(import.meta.url);
-const sdk = require('durable-functions/lib/src/util/testingUtils') as TestingUtils;
+const sdk = require('durable-functions/lib/src/util/testingUtils') as TestingTools;
 const instanceId = 'orders-0123456789-1';
 
 /** Every action since the start of the history, as the worker hands it back. */
