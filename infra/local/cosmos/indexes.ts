@@ -107,6 +107,10 @@ export function learnIndex(
   return true;
 }
 
+/** Whether one more index may be made for queries. */
+export const canLearn = (indexes: readonly PathIndex[]): boolean =>
+  indexes.filter(({ suffix }) => suffix.startsWith('learned')).length < learnedMax;
+
 /** Whether an index begins with the path. */
 export function isIndexed(indexes: readonly PathIndex[], path: readonly string[]): boolean {
   const name = JSON.stringify(path);

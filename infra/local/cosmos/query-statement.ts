@@ -11,7 +11,7 @@ import type { SQLInputValue } from 'node:sqlite';
 import type { Json } from './json.ts';
 import type { Context } from './query-compile.ts';
 import { pushdown, type Condition, type OrderTerm, type Pushdown } from './query-pushdown.ts';
-import { isIndexed, isPlainPath } from './indexes.ts';
+import { canLearn, isIndexed, isPlainPath } from './indexes.ts';
 import type { Query } from './query-tree.ts';
 import type { Container, Storage } from './storage.ts';
 
@@ -137,6 +137,7 @@ const manyItems = 2000;
 /** A path that WHERE compares, that the policy includes and that has no index. */
 function unindexedPath(request: StatementRequest, plan: Pushdown): string[] | undefined {
   const { indexes, policy, paths } = request.container;
+  if (!canLearn(indexes)) return undefined;
   const known = new Set(paths.map((path) => JSON.stringify(path)));
   return plan.compared.find((path) => {
     if (isIndexed(indexes, path) || !isPlainPath(path)) return false;
