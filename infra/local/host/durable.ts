@@ -1,8 +1,9 @@
 // The seam between this host and the Durable hub: functions the hub may run, the durableClient
 // input, and the hub's HTTP API at its two bases [durable.md 9, 10].
+import { existsSync } from 'node:fs';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { createRequire } from 'node:module';
-import { join, resolve } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import type { FunctionRunner, Hub, HubSettings } from '../durable/hub.ts';
 import { executorFault } from '../durable/sdk.ts';
 import type { VersionRules } from '../durable/versions.ts';
@@ -30,25 +31,26 @@ export function durableUrls(port: number): { rpcBaseUrl: string; webhookBaseUrl:
  */
 export function checkDurableSdk(appDir: string, functions: readonly HostFunction[]): void {
   if (!functions.some(({ kind }) => kind === 'orchestration')) return;
-  const require = createRequire(join(resolve(appDir), 'package.json'));
-  const version = versionIn(require);
-  if (version === undefined) return;
+  const sdk = folderOfSdk(resolve(appDir));
+  if (sdk === undefined) return;
+  const require = createRequire(join(sdk, 'package.json'));
+  const { version } = require('./package.json') as { version: string };
   const fault = executorFault(newExecutor(require));
   if (fault) throw new HostFault(`durable-functions ${version} cannot run here: ${fault}`);
 }
 
-function versionIn(require: NodeJS.Require): string | undefined {
-  try {
-    return String((require('durable-functions/package.json') as { version: unknown }).version);
-  } catch {
-    return undefined;
-  }
+/** Where Node would find it, whatever the package lets others import of itself. */
+function folderOfSdk(from: string): string | undefined {
+  const found = join(from, 'node_modules', 'durable-functions');
+  if (existsSync(join(found, 'package.json'))) return found;
+  return dirname(from) === from ? undefined : folderOfSdk(dirname(from));
 }
 
 function newExecutor(require: NodeJS.Require): unknown {
   try {
-    const name = 'durable-functions/lib/src/orchestrations/TaskOrchestrationExecutor';
-    const found = require(name) as { TaskOrchestrationExecutor: new () => unknown };
+    const found = require('./lib/src/orchestrations/TaskOrchestrationExecutor') as {
+      TaskOrchestrationExecutor: new () => unknown;
+    };
     return new found.TaskOrchestrationExecutor();
   } catch {
     return undefined;
