@@ -6,6 +6,8 @@ import { ServiceBusClient } from '@azure/service-bus';
 import { afterEach, describe, expect, test } from 'vitest';
 import { parseNamespaceConfig, startBroker } from '../../infra/local/broker/broker.ts';
 import type { Broker, NamespaceConfig } from '../../infra/local/broker/broker.ts';
+import { Namespace } from '../../infra/local/broker/namespace.ts';
+import type { Place } from '../../infra/local/broker/namespace.ts';
 import { virtualClock } from '../../shared/clock.ts';
 import { bodies, codeOf } from '../contract/service-bus.contract.ts';
 import { adminOf } from '../contract/service-bus-admin-client.ts';
@@ -220,6 +222,28 @@ describe('while clients are there', () => {
 
     expect(between).toBe('MessagingEntityNotFound');
     expect(bodies(await client.createReceiver('q').peekMessages(5))).toEqual([3]);
+  });
+
+  test('what is being committed when its entity is deleted goes with it', async () => {
+    const clock = virtualClock();
+    const namespace = new Namespace({ config: declared(), file: ':memory:', clock });
+    closers.push(() => namespace.close());
+    const [orders, events] = ['orders', 'events'].map((name) => namespace.find(name, 'here'));
+    if (!orders || !events) throw new Error('not declared');
+    const answers: unknown[] = [];
+    const sendAndRemove = (place: Place, path: string): void => {
+      namespace.send(place, namespace.parse(Buffer.alloc(0)), (error) => answers.push(error));
+      const item = namespace.catalog.find(path);
+      if (item) namespace.catalog.remove(item);
+    };
+    sendAndRemove(events, 'events/Subscriptions/all');
+    sendAndRemove(events, 'events');
+    sendAndRemove(orders, 'orders');
+    namespace.store.flush();
+
+    expect(answers).toEqual([undefined, undefined, undefined]);
+    expect([orders.entity.counts.active, namespace.isLive(orders.entity)]).toEqual([0, false]);
+    expect(() => namespace.requireLive(orders.entity)).toThrow("'orders' could not be found");
   });
 
   test('T3: a filter that fails dead-letters, or only goes without', async () => {

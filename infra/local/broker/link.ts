@@ -320,6 +320,7 @@ export class Consumer {
     this.namespace.usage.count(this.entity.path);
     const make = (): void => {
       try {
+        this.namespace.requireLive(this.entity);
         applyOutcome(locked, outcome, { entity: this.entity, now: this.now() });
         this.namespace.commit(answer);
       } catch (error) {

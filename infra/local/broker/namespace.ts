@@ -123,6 +123,7 @@ export class Namespace {
       record: (change) => this.store.record(change),
       read: (id) => this.store.read(id),
       seenUntil: (messageId) => this.store.seenUntil(opened, messageId),
+      isLive: (other) => this.isLive(other),
     });
     topic.detectDuplicates(duplicateDetectionSeconds);
     this.topics.set(entity, topic);
@@ -183,6 +184,11 @@ export class Namespace {
   /** Whether the entity is still there, as the same one. */
   isLive(entity: Entity): boolean {
     return this.entities.get(entity.path.toLowerCase()) === entity;
+  }
+
+  /** Throws a Refusal when the entity has been deleted: nothing may happen to it any more. */
+  requireLive(entity: Entity): void {
+    if (!this.isLive(entity)) throw refusals.entityNotFound(entity.path);
   }
 
   /** The same place, or what has its address now: an entity may be deleted and created again. */
@@ -300,13 +306,15 @@ export class Namespace {
 
   /** Records a send; throws a Refusal and changes nothing. To be published after a commit. */
   prepare({ entity, topic }: Place, messages: readonly ParsedMessage[]): Publication {
-    if (!this.isLive(entity)) throw refusals.entityNotFound(entity.path);
+    this.requireLive(entity);
     const now = this.clock.now();
     let publication: Publication;
     if (topic) publication = topic.prepare(messages, now);
     else {
       const { entries, sequences } = entity.prepare(messages, now);
-      publication = { sequences, publish: (at) => entity.publish(entries, at) };
+      // Its messages are gone when it is deleted while the commit is under way.
+      const publish = (at: number) => this.isLive(entity) && entity.publish(entries, at);
+      publication = { sequences, publish };
     }
     this.access(entity);
     for (const message of messages) this.usage.countMessage(entity.path, message.bare.length);
@@ -375,9 +383,7 @@ export class Namespace {
     this.isClosed = true;
     this.deliveries.close();
     for (const { timer } of this.timers.values()) timer.cancel();
-    this.timers.clear();
     for (const timer of this.idleTimers.values()) timer.cancel();
-    this.idleTimers.clear();
     this.store.close();
   }
 }

@@ -71,6 +71,7 @@ export function answerOperation(
   const run = (): void => {
     let reply: Reply;
     try {
+      namespace.requireLive(entity);
       reply = operation(request, context);
     } catch (error) {
       reply = failure(errorOf(error));

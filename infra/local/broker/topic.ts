@@ -42,6 +42,8 @@ export interface Publication {
 /** What a topic asks of its surroundings. */
 export type TopicPort = Pick<EntityPort, 'record' | 'seenUntil'> & {
   read(id: number): Content | undefined;
+  /** Whether an entity has not been deleted. */
+  isLive(entity: Entity): boolean;
 };
 
 /** A message for one subscription; a reason sends it to the dead-letter queue. */
@@ -106,7 +108,7 @@ export class Topic {
       sequences,
       publish: (at) => {
         publish(at);
-        this.entity.publish(scheduled, at);
+        if (this.port.isLive(this.entity)) this.entity.publish(scheduled, at);
       },
     };
   }
@@ -158,7 +160,9 @@ export class Topic {
       );
     }
     return (at) => {
-      for (const { entity, entries } of published) entity.publish(entries, at);
+      for (const { entity, entries } of published) {
+        if (this.port.isLive(entity)) entity.publish(entries, at);
+      }
     };
   }
 }
