@@ -3,9 +3,9 @@
 //
 // W1. Only changed content counts: a compiler that writes the same bytes again restarts nothing.
 // W2. The compiler runs once per change and ends: a watching one would outlive a killed launcher.
-//     What it has built is looked at as soon as it ends: a change is in the running app in less
-//     than two seconds, of which the compiler takes the most.
-import { spawn } from 'node:child_process';
+// W3. A build checks no types, the check comes after it: the change is in the running app at once,
+//     and what is wrong with its types is said as soon as it is known.
+import { spawn, type ChildProcess } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync, readdirSync, readFileSync, watch } from 'node:fs';
 import type { FSWatcher } from 'node:fs';
@@ -51,6 +51,7 @@ export async function watchApp(
     async [Symbol.asyncDispose]() {
       settle?.cancel();
       for (const one of watchers) one.close();
+      compiler?.close();
     },
   };
 }
@@ -108,8 +109,9 @@ function sourceWatchersOf(
 interface Compiler {
   /** The sources have changed. */
   request(): void;
-  /** A compilation runs or is about to. */
+  /** A build runs or is about to. */
   isBusy(): boolean;
+  close(): void;
 }
 
 /** Compiles once after the last of several changes, and once more when one came meanwhile [W2]. */
@@ -119,39 +121,58 @@ function createCompiler(
   onBuilt: () => void,
 ): Compiler | undefined {
   if (!existsSync(join(appDir, 'tsconfig.json'))) return undefined;
-  let compiler: string;
-  try {
-    const manifest = createRequire(join(appDir, 'package.json')).resolve('typescript/package.json');
-    compiler = join(manifest, '..', 'bin', 'tsc');
-  } catch {
+  const found = findCompiler(appDir);
+  if (!found) {
     log('tsconfig.json without typescript: compile the app yourself, the host follows');
     return undefined;
   }
   let settle: Timer | undefined;
   let running = Promise.resolve();
   let pending = 0;
-  const run = async (): Promise<void> => {
-    const child = spawn(process.execPath, [compiler], {
+  let checking: ChildProcess | undefined;
+  const run = (flags: readonly string[]): ChildProcess => {
+    const child = spawn(process.execPath, [found.file, ...flags], {
       cwd: appDir,
       stdio: ['ignore', 'pipe', 'inherit'],
     });
-    const lines = createInterface({ input: child.stdout });
-    lines.on('line', (line) => log(`tsc: ${line}`));
-    await new Promise<void>(
-      (resolve) => void child.on('close', () => resolve()).on('error', resolve),
-    );
+    createInterface({ input: child.stdout }).on('line', (line) => log(`tsc: ${line}`));
+    return child;
+  };
+  const ended = (child: ChildProcess): Promise<void> =>
+    new Promise((resolve) => void child.on('close', () => resolve()).on('error', () => resolve()));
+  const build = async (): Promise<void> => {
+    await ended(run(found.canSkipCheck ? ['--noCheck'] : [])); // [W3]
+    if (--pending > 0) return;
+    onBuilt();
+    if (found.canSkipCheck) checking = run(['--noEmit']);
   };
   return {
     request() {
+      checking?.kill();
       if (settle) settle.cancel();
       else pending++;
       settle = realClock.after(settleMs, () => {
         settle = undefined;
-        running = running.then(run).then(() => {
-          if (--pending === 0) onBuilt();
-        });
+        running = running.then(build);
       });
     },
     isBusy: () => pending > 0,
+    close() {
+      settle?.cancel();
+      checking?.kill();
+    },
   };
+}
+
+/** The app's own compiler; since 5.6 it can build without checking. */
+function findCompiler(appDir: string): { file: string; canSkipCheck: boolean } | undefined {
+  try {
+    const manifest = createRequire(join(appDir, 'package.json')).resolve('typescript/package.json');
+    const { version } = JSON.parse(readFileSync(manifest, 'utf8')) as { version: string };
+    const [major = 0, minor = 0] = version.split('.').map(Number);
+    const canSkipCheck = major > 5 || (major === 5 && minor >= 6);
+    return { file: join(manifest, '..', 'bin', 'tsc'), canSkipCheck };
+  } catch {
+    return undefined;
+  }
 }
