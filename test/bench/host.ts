@@ -2,9 +2,9 @@
 //
 //   npm run build && node dist/test/bench/host.js [--runs 5]
 //
-// Both on a copy of this package in a temporary folder, with the compiler in the way, as a developer
-// meets them. Prints one line per measure: median and range in milliseconds, and how busy the machine
-// was: above one waiting process per core the times are upper bounds.
+// Both on a copy of this package in a temporary folder, with the compiler in the way, as a
+// developer meets them. Prints one line per measure, median and range in milliseconds, and how busy
+// the machine was: above one waiting process per core the times are upper bounds.
 import { spawn, type ChildProcess } from 'node:child_process';
 import { appendFileSync, cpSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs';
 import { availableParallelism, loadavg, tmpdir } from 'node:os';
