@@ -293,7 +293,11 @@ test('a session token of a later time than the data is 404/1002', async () => {
       headers: { ...inP, 'x-ms-session-token': token },
     });
 
-  expect((await read('0:-1#1')).status).toBe(200);
+  for (const known of ['0:-1#1', '0:-1#-1', '0:1', '0:-1#1,1:-1#1']) {
+    expect([known, (await read(known)).status]).toEqual([known, 200]);
+  }
+  expect((await read('junk')).status).toBe(400);
+  expect((await read('0:-1#1,1:-1#999999999')).status).toBe(404);
   const later = await read('0:-1#999999999');
   expect([later.status, later.headers['x-ms-substatus']]).toEqual([404, '1002']);
 });

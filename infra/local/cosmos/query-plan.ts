@@ -108,10 +108,7 @@ function groupedOf(query: Query): Grouped {
 function rewritten(whole: Query, grouped: Grouped | undefined): string {
   const query = grouped ? { ...whole, order: undefined } : whole;
   const { order, where, isDistinct, top } = query;
-  const filters = [
-    ...(where ? [`(${expressionText(where)})`] : []),
-    ...(order ? [resumeFilter] : []),
-  ];
+  const filters = [...(where ? [expressionText(where)] : []), ...(order ? [resumeFilter] : [])];
   const filter = filters.length > 0 ? ` WHERE (${filters.join(' AND ')})` : '';
   const head = `SELECT ${isDistinct ? 'DISTINCT ' : ''}${top ? `TOP ${expressionText(top)} ` : ''}`;
   const tail = `${filter}${groupText(query)}${orderText(query)}`;

@@ -1,6 +1,6 @@
 // PURE. Session tokens: how far in the write order a client has seen.
 
-import { CosmosError } from './errors.ts';
+import { badRequest, CosmosError } from './errors.ts';
 import { header, type Request } from './request.ts';
 
 interface Reader {
@@ -19,9 +19,9 @@ export function assertSession({ storage, request }: Reader): void {
   const token = header(request, 'x-ms-session-token');
   if (token === undefined) return;
   for (const part of token.split(',')) {
-    const lsn = /^[^:]*:(?:-?\d+#)?(\d+)/.exec(part.trim())?.[1];
+    const lsn = /^[^:]*:(?:-?\d+#)?(-?\d+)/.exec(part.trim())?.[1];
     if (lsn === undefined) {
-      throw new CosmosError(400, `The session token '${token.slice(0, 80)}' is invalid.`);
+      throw badRequest(`The session token '${token.slice(0, 80)}' is invalid.`);
     }
     if (Number(lsn) <= storage.lsn) continue;
     throw new CosmosError(404, 'The read session is not available for the input session token.', {
