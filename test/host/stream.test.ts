@@ -2,6 +2,7 @@
 // process) of their own.
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { request, type IncomingMessage } from 'node:http';
+import { connect } from 'node:net';
 import { text } from 'node:stream/consumers';
 import { startHost, type FunctionsHost } from '../../infra/local/host/host.ts';
 import { createThrottle, TooManyRequests } from '../../infra/local/host/throttle.ts';
@@ -37,6 +38,14 @@ async function outstanding(): Promise<number> {
   const status = await get('/admin/host/drain/status');
   return ((await status.json()) as { outstandingInvocations: number }).outstandingInvocations;
 }
+
+/** Gone as soon as the request is sent: before the host has reached the library. */
+const hangUpAtOnce = (): Promise<void> =>
+  new Promise((resolve) => {
+    const socket = connect(host.port, '127.0.0.1');
+    socket.on('close', () => resolve());
+    socket.write('GET /api/ticks HTTP/1.1\r\nHost: x\r\n\r\n', () => socket.destroy());
+  });
 
 describe('HTTP streaming', () => {
   test('a handler sees route, query, headers and body; the answer has its own', async () => {
@@ -124,6 +133,7 @@ describe('HTTP streaming', () => {
     ].map((call) => call.catch(() => 'left'));
     leaving.abort();
     await Promise.all(calls);
+    for (let n = 0; n < 20; n++) await hangUpAtOnce();
 
     await until(
       () => {
