@@ -26,8 +26,6 @@ export interface ReplicaAnswer {
   /** The JSON text of the reply, encoded. */
   bytes?: Uint8Array<ArrayBuffer>;
   learn?: Learn;
-  /** Pages of the WAL that are not in the file yet. */
-  pagesLeft?: number;
   failure?: { status: number; message: string } & CosmosErrorOptions;
 }
 
@@ -50,8 +48,8 @@ async function answerRequest(task: ReplicaTask & { kind: 'request' }): Promise<R
 }
 
 function checkpoint(): ReplicaAnswer {
-  const done = storage.sql.prepare('PRAGMA wal_checkpoint(PASSIVE)').get();
-  return { pagesLeft: Number(done?.['log']) - Number(done?.['checkpointed']) };
+  storage.sql.exec('PRAGMA wal_checkpoint(PASSIVE)');
+  return {};
 }
 
 async function answerLearn({ database, container: id, path }: Learn): Promise<ReplicaAnswer> {
