@@ -6,13 +6,9 @@ import { createRequire } from 'node:module';
 export interface ClientLink extends EventEmitter {
   name: string;
   session: ClientSession;
-  connection: ClientConnection;
   error?: { condition: string; description: string };
-  source?: { filter?: Record<string, unknown> };
-  properties?: Record<string, unknown>;
-  send(message: object | Buffer, tag?: Buffer, format?: number): unknown;
+  send(message: object): unknown;
   add_credit(count: number): void;
-  drain_credit(): void;
   close(): void;
 }
 export interface ClientSession extends EventEmitter {
@@ -20,10 +16,8 @@ export interface ClientSession extends EventEmitter {
   links: Record<string, ClientLink>;
   begin(): void;
   close(): void;
-  open_receiver(options: object): ClientLink;
 }
 export interface ClientConnection extends EventEmitter {
-  socket: { destroy(): void };
   create_session(): ClientSession;
   open_sender(options: object): ClientLink;
   open_receiver(options: object): ClientLink;
@@ -34,12 +28,9 @@ export interface ClientMessage {
   body: unknown;
   application_properties?: Record<string, unknown>;
   delivery_count?: number;
-  message_annotations?: Record<string, unknown>;
 }
 export interface ClientDelivery {
-  accept(): void;
-  release(fields?: object): void;
-  reject(error?: object): void;
+  release(): void;
   modified(fields: object): void;
 }
 export interface Received {
@@ -51,9 +42,7 @@ export interface Received {
 const require = createRequire(import.meta.url);
 const rhea = require('rhea') as {
   types: { wrap_int(value: number): unknown; wrap_timestamp(ms: number): unknown };
-  create_container(): {
-    connect(options: object): ClientConnection;
-  };
+  create_container(): { connect(options: object): ClientConnection };
 };
 export const { types } = rhea;
 export const frames = require('rhea/lib/frames.js') as {
