@@ -33,6 +33,10 @@ export class OrderOracle {
     this.holders.set(session, holder);
   }
 
+  holderOf(session: string): string {
+    return this.holders.get(session) ?? 'nobody';
+  }
+
   /** The holder left or lost its lock: what it held waits again. */
   released(session: string): void {
     this.holders.delete(session);

@@ -62,7 +62,8 @@ export function answerOperation(
   const { namespace, entity } = context;
   const name = String(request.properties.get('operation') ?? '');
   const operation = operations.get(name);
-  namespace.usage.count(entity.path);
+  // What carries messages is counted by them [SB 18.6].
+  if (!carriesMessages.has(name)) namespace.usage.count(entity.path);
   const fail = (error: AmqpError): void => send(encodeOperation(request, failure(error)));
   if (!operation) {
     fail(errorOf(refusals.notSupported(`the management operation '${name}'`)));
@@ -88,6 +89,11 @@ export function answerOperation(
     namespace.step({ kind: 'settle', ...step }, run, fail);
   } else namespace.step({ kind: 'manage', ...step }, run, fail);
 }
+
+const carriesMessages = new Set([
+  'com.microsoft:schedule-message',
+  'com.microsoft:receive-by-sequence-number',
+]);
 
 const statusOf: Record<string, number> = {
   'com.microsoft:session-lock-lost': 410,
