@@ -56,13 +56,15 @@ async function mapBounded<In, Out>(items: readonly In[], map: (item: In) => Prom
 }
 
 function pageRequest(call: Call, route: string): PageRequest {
+  // The host copies the query among the parameters of the route [reference/durable.md 15.3].
+  const places = Object.entries(call.params).filter(([name]) => !call.query.has(name));
   const filters = [...call.query]
     .filter(([name]) => !['limit', 'continuation', 'code', 'clientId'].includes(name))
     .sort(([a], [b]) => (a < b ? -1 : 1));
   return {
     limit: limitIn(call),
     continuation: call.query.get('continuation'),
-    filters: JSON.stringify([route, call.params, filters]),
+    filters: JSON.stringify([route, places, filters]),
   };
 }
 

@@ -161,7 +161,8 @@ export async function dispatch(
     const params = matched(route.route, path);
     if (!params || !route.methods.some((method) => method === request.method)) continue;
     const call: Call = {
-      params,
+      // As the host does it: the query among the parameters, the route's own win.
+      params: { ...Object.fromEntries(request.url.searchParams), ...params },
       query: request.url.searchParams,
       headers: new Headers(request.headers),
       text: async () => request.text,
