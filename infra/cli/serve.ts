@@ -34,6 +34,7 @@ interface StackFlags extends Global, DataFlags, PortFlags {
   app?: string;
   cors?: string;
   config?: string;
+  brokerFaults?: true;
   cosmosFaultPort?: number;
   verbose?: true;
 }
@@ -71,6 +72,7 @@ export function addServeCommands(program: Command, cliFile: string, ended: Ended
     .command('cloud')
     .description('run only the cloud: Service Bus broker and Cosmos server')
     .option('--config <file>', "queues, in the shape of the Service Bus emulator's Config.json")
+    .option('--broker-faults', 'let /faults on the management port make the broker fail')
     .option('--cosmos-fault-port <n>', 'open a port to make Cosmos requests fail', portNumber);
   dataFlags(cloudPortFlags(cloud)).action(async (_, command: Command) => {
     ended(await runCloud(command.optsWithGlobals<StackFlags>()));
@@ -268,12 +270,13 @@ async function runCloud(flags: StackFlags): Promise<number> {
       const folder = flags.memory ? undefined : openDataFolder(flags.data);
       const claimed = folder ? await claim(folder, 'cloud', { isLaunched }) : undefined;
       const dataDir = folder ? partOf(folder, 'cloud') : ':memory:';
-      const { config: configFile, cosmosFaultPort } = flags;
+      const { config: configFile, cosmosFaultPort, brokerFaults } = flags;
       const cloud = await startCloud({
         dataDir,
         ports: portsOf(flags),
         configFile,
         cosmosFaultPort,
+        allowsBrokerFaults: brokerFaults,
       });
       const { serviceBus, serviceBusManagement, cosmos, ports } = cloud;
       return {

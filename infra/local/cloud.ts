@@ -20,6 +20,8 @@ export interface CloudOptions {
   /** Namespace in the shape of the emulator's Config.json; default: the samples' queues. */
   configFile?: string | undefined;
   clock?: Clock | undefined;
+  /** Lets tests make the broker fail through `/faults` on its management port. */
+  allowsBrokerFaults?: boolean | undefined;
   /** Opens a port by which tests make the Cosmos server fail. */
   cosmosFaultPort?: number | undefined;
   intercepts?: { broker?: BrokerIntercept; cosmos?: CosmosIntercept } | undefined;
@@ -44,6 +46,7 @@ export async function startCloud(options: CloudOptions): Promise<Cloud> {
     port: options.ports.amqp,
     managementPort: options.ports.management,
     sharedAccessKey: localKeys.serviceBus,
+    allowsFaults: options.allowsBrokerFaults ?? false,
     ...clock,
     ...(brokerIntercept && { intercept: brokerIntercept }),
   }).catch((error: unknown) => {

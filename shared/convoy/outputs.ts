@@ -51,6 +51,9 @@ export function bytesOf(origin: Pick<Origin, 'tools'>, outputs: readonly Output[
   return outputs.reduce((sum, output) => sum + origin.tools.bytes(output.bodyText) + 400, 0);
 }
 
+/** Consumers and roll-ups take these for what a window said. */
+const windowTypes = new Set(['window.closed', 'window.early', 'window.rolledUp']);
+
 export function outputOf(
   origin: Origin,
   entry: { type: string; body: unknown; position: number; n: number; admitted: Admitted },
@@ -59,6 +62,7 @@ export function outputOf(
   if (typeof type !== 'string' || type.length === 0 || type.length > 128) {
     throw new TypeError('emit: the type must be a text of 1-128 characters');
   }
+  if (windowTypes.has(type)) throw new TypeError(`emit('${type}'): the type is the windows' own`);
   const bodyText = JSON.stringify(body ?? null) as string | undefined;
   if (bodyText === undefined) throw new TypeError(`emit('${type}'): the body is not a JSON value`);
   if (origin.tools.bytes(bodyText) > origin.limits.outputBytesMax) {

@@ -270,3 +270,20 @@ test('an effect that fails is tried again, then poison; nothing of the message i
     reason: 'no answer 3',
   });
 });
+
+test.each(['window.closed', 'window.early', 'window.rolledUp'])(
+  'a handler cannot emit %s: that is what windows say',
+  (type) => {
+    const definition = noting({
+      apply(state, _, context) {
+        context.emit(type, {});
+        return state;
+      },
+    });
+
+    const { hold } = runConvoy(definition, ids('a'));
+
+    expect(hold).toMatchObject({ kind: 'blocked', code: 'CVY_HANDLER' });
+    expect(hold.reason).toContain(type);
+  },
+);
