@@ -137,6 +137,7 @@ const listColumns = [
   { title: 'Phase', cell: (i) => mark(i.phase) },
   { title: 'Backlog', kind: 'n', cell: (i) => count(i.backlog) },
   { title: 'Head waits', kind: 'n', cell: (i) => age(i.headAgeSeconds) },
+  { title: 'Parked', kind: 'n', cell: (i) => (i.parked ? count(i.parked) : '–') },
   { title: 'Hold', kind: 'why', cell: (i) => holdCell(i.hold) },
   { title: 'Settled to', kind: 'n', cell: (i) => count(i.cursor) + ' / ' + count(i.tail) },
   { title: 'Changed', cell: (i) => ago(i.updatedAt) },

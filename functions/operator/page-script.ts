@@ -94,6 +94,31 @@ async function drawDetail() {
   ]);
 }
 
+/** What the service would not refuse as things stand. */
+function actionsFor(d) {
+  const isStopped = d.hold.kind === 'blocked' || d.hold.kind === 'retrying';
+  return [
+    d.hold.kind === 'paused' ? 'resume' : 'pause',
+    ...(isStopped ? ['retry', 'skip', ...(d.hold.code === 'CVY_GAP' ? [] : ['park'])] : []),
+    ...(d.parked > 0 ? ['replay'] : []),
+    ...(d.completedAt ? [] : ['cancel']),
+  ];
+}
+
+/** What lies aside: parked messages, the lane behind one, what waits for a gap. */
+function asideOf(d) {
+  const lane = d.aside && d.aside.lane;
+  const parts = [];
+  if (d.aside && d.aside.count) parts.push(count(d.aside.count) + ' parked');
+  if (d.aside && d.aside.healing) parts.push(count(d.aside.healing) + ' being replayed');
+  if (lane) parts.push(count(lane.messages) + ' behind position ' + lane.position);
+  if (d.gap) {
+    const missing = d.gap.from === d.gap.to ? d.gap.from : d.gap.from + ' to ' + d.gap.to;
+    parts.push(count(d.gap.messages) + ' wait for senderPosition ' + missing);
+  }
+  return parts.join(' · ') || '–';
+}
+
 function factsOf(d) {
   const hold = d.hold;
   const fact = (name, value) => h('div', {}, h('dt', {}, name), h('dd', {}, value));
@@ -111,7 +136,7 @@ function factsOf(d) {
       h(
         'span',
         { class: 'acts' },
-        ['pause', 'resume', 'retry', 'skip'].map((action) =>
+        actionsFor(d).map((action) =>
           h(
             'button',
             {
@@ -151,10 +176,12 @@ function factsOf(d) {
       fact('Settled to', count(d.cursor) + ' of ' + count(d.tail)),
       fact('Epoch', count(d.epoch)),
       fact('Outcomes', counts || '–'),
+      fact('Set aside', asideOf(d)),
       fact('Repeats', count(d.repeats)),
       fact('Dead-lettered', count(d.deadLettered)),
       fact('Changed', instant(d.updatedAt)),
       fact('Next due', instant(d.dueAt)),
+      d.completedAt ? fact('Completed', instant(d.completedAt)) : '',
       fact('Instance', h('code', {}, d.instanceId || '–')),
     ),
     h('h2', {}, 'State'),

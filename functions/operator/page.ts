@@ -55,6 +55,9 @@ export const boardPage = `<!doctype html>
       <label class="tick">
         <input type="checkbox" name="backlog" value="true">with backlog only
       </label>
+      <label class="tick">
+        <input type="checkbox" name="parked" value="true">with parked only
+      </label>
     </form>
     <div id="list"></div>
   </section>

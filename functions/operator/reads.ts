@@ -168,7 +168,9 @@ async function factsOf(
   progress: ProgressItem | undefined,
 ): Promise<KeyFacts> {
   if (backlogOf(gate, progress) === 0) return { gate, progress, headAdmittedAt: undefined };
-  const head = cursorOf(gate, progress) + 1;
+  // What is taken and not settled came before everything behind the cursor.
+  const taken = (progress?.taken ?? []).map(({ position }) => position);
+  const head = Math.min(cursorOf(gate, progress) + 1, ...taken);
   const [first] = await store.readInbox(gate.convoyId, { from: head, to: head, limit: 1 });
   return { gate, progress, headAdmittedAt: first?.admittedAt };
 }

@@ -130,7 +130,7 @@ export function gapHold(gap: { from: number; to: number }, progress: Progress, a
   return {
     kind: 'blocked',
     code: 'CVY_GAP',
-    reason: `senderPosition ${missing} did not come; ${progress.taken.length} messages wait for it`,
+    reason: `senderPosition ${missing} did not come; waiting for it: ${progress.taken.length}`,
     ...(progress.taken[0] && { position: progress.taken[0].position }),
     since: at,
   };
