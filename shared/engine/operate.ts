@@ -124,7 +124,7 @@ function decided(request: OperatorRequest, seen: Seen): Partial<Progress> {
 function replayed(request: OperatorRequest, seen: Seen): Partial<Progress> {
   const { parked, laneParked, hold } = seen.progress;
   if (parked.length === 0 && laneParked === null)
-    throw refusal(request, seen, 'one with parked messages');
+    throw refusal(request, seen, 'holding parked messages');
   const inLane = laneParked?.position;
   const isStopped = hold.kind === 'blocked' && hold.code === 'CVY_PARKED_FULL';
   return {
