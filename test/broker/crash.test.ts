@@ -1,13 +1,6 @@
 // kill -9 at a random moment, twenty times on one file: what was answered holds – sends, the four
 // settlements, schedules and their cancellation, session states. What was under way at the kill may
 // have happened or not. A failure prints the seed; SEED repeats it.
-import { spawn } from 'node:child_process';
-import type { ChildProcess } from 'node:child_process';
-import { once } from 'node:events';
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { createInterface } from 'node:readline';
 import { setTimeout as pause } from 'node:timers/promises';
 import { ServiceBusClient } from '@azure/service-bus';
 import type {
@@ -16,11 +9,10 @@ import type {
   ServiceBusSessionReceiver,
 } from '@azure/service-bus';
 import Long from 'long';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { prng } from '../support/prng.ts';
+import { brokerProcess } from './broker-process.ts';
 
-const program = new URL('crash-child.ts', import.meta.url).pathname;
-const retryOptions = { maxRetries: 0, timeoutInMs: 5_000 };
 const seed = Number(process.env['SEED'] ?? 20261120);
 const random = prng(seed);
 const sessions = ['A', 'B', 'C'];
@@ -34,32 +26,7 @@ interface Known {
   other?: Place;
 }
 
-let folder: string;
-let child: ChildProcess | undefined;
-
-beforeEach(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'broker-'));
-});
-
-afterEach(async () => {
-  await kill();
-  await rm(folder, { recursive: true, force: true });
-});
-
-async function start(): Promise<ServiceBusClient> {
-  child = spawn(process.execPath, [program, join(folder, 'broker.db')], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-  });
-  if (!child.stdout) throw new Error('no output');
-  const [connectionString] = await once(createInterface(child.stdout), 'line');
-  return new ServiceBusClient(String(connectionString), { retryOptions });
-}
-
-async function kill(): Promise<void> {
-  if (!child || child.exitCode !== null || child.signalCode !== null) return;
-  child.kill('SIGKILL');
-  await once(child, 'exit');
-}
+const broker = brokerProcess();
 
 /** What the test was told, and one life of the broker after the other. */
 class History {
@@ -208,7 +175,7 @@ async function peekAll(receiver: ServiceBusReceiver): Promise<ServiceBusReceived
 test('twenty kills at random moments undo nothing that was answered', async () => {
   const history = new History();
   for (let round = 0; round < 20; round++) {
-    const client = await start();
+    const client = await broker.start();
     await history.verify(client);
     await history.enter(client);
     await history.verifyStates();
@@ -221,10 +188,10 @@ test('twenty kills at random moments undo nothing that was answered', async () =
     last.doubt();
     last.make().catch(() => {});
     await pause(random.below(4));
-    await kill();
+    await broker.kill();
     client.close().catch(() => {});
   }
-  await history.verify(await start());
+  await history.verify(await broker.start());
 
   expect(history.known.size).toBeGreaterThan(20);
 }, 240_000);

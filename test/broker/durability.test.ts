@@ -1,48 +1,13 @@
 // kill -9 of the broker: what was answered is there, what was not may be there, locks are gone.
-import { spawn } from 'node:child_process';
-import type { ChildProcess } from 'node:child_process';
-import { once } from 'node:events';
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { createInterface } from 'node:readline';
-import { ServiceBusClient } from '@azure/service-bus';
 import Long from 'long';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { prng } from '../support/prng.ts';
+import { brokerProcess } from './broker-process.ts';
 
-const program = new URL('crash-child.ts', import.meta.url).pathname;
-const retryOptions = { maxRetries: 0, timeoutInMs: 5_000 };
-
-let folder: string;
-let child: ChildProcess | undefined;
-
-beforeEach(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'broker-'));
-});
-
-afterEach(async () => {
-  await kill();
-  await rm(folder, { recursive: true, force: true });
-});
-
-async function start(): Promise<ServiceBusClient> {
-  child = spawn(process.execPath, [program, join(folder, 'broker.db')], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-  });
-  if (!child.stdout) throw new Error('no output');
-  const [connectionString] = await once(createInterface(child.stdout), 'line');
-  return new ServiceBusClient(String(connectionString), { retryOptions });
-}
-
-async function kill(): Promise<void> {
-  if (!child || child.exitCode !== null || child.signalCode !== null) return;
-  child.kill('SIGKILL');
-  await once(child, 'exit');
-}
+const broker = brokerProcess();
 
 test('all that was answered survives kill -9, locks do not, counts are unchanged', async () => {
-  const client = await start();
+  const client = await broker.start();
   const sender = client.createSender('orders');
   await sender.sendMessages(
     [1, 2, 3, 4, 5].map((n) => ({ body: n, sessionId: 'A', messageId: `m${n}` })),
@@ -61,9 +26,9 @@ test('all that was answered survives kill -9, locks do not, counts are unchanged
   await receiver.deferMessage(third);
   await receiver.setSessionState({ cursor: 2 });
 
-  await kill();
+  await broker.kill();
   await client.close();
-  const again = await start();
+  const again = await broker.start();
 
   const holder = await again.acceptSession('orders', 'A');
   const rest = await holder.receiveMessages(2);
@@ -95,7 +60,7 @@ test('all that was answered survives kill -9, locks do not, counts are unchanged
 test('killed in mid-stream, no answered message is lost and none is out of order', async () => {
   const seed = 20261120;
   const random = prng(seed);
-  const client = await start();
+  const client = await broker.start();
   const sender = client.createSender('orders');
   const answered: number[] = [];
   const killAt = 50 + random.below(100);
@@ -109,7 +74,7 @@ test('killed in mid-stream, no answered message is lost and none is out of order
     if (answered.length >= killAt) {
       // Its fate is open: stored or not, but never in part.
       sent.catch(() => {});
-      await kill();
+      await broker.kill();
       break;
     }
     await sent;
@@ -117,7 +82,7 @@ test('killed in mid-stream, no answered message is lost and none is out of order
   }
   // Not awaited: with a send in flight the client waits for its own time-out.
   client.close().catch(() => {});
-  const again = await start();
+  const again = await broker.start();
 
   const kept = await again.createReceiver('orders').peekMessages(500);
 

@@ -1,49 +1,15 @@
 // kill -9 while a topic copies: T1 and T2 of topic.ts, seen from outside. Either every subscription
 // has a message or none has, and what was answered is there, once.
-import { spawn } from 'node:child_process';
-import type { ChildProcess } from 'node:child_process';
-import { once } from 'node:events';
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ServiceBusClient } from '@azure/service-bus';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { bodies } from '../contract/service-bus.contract.ts';
 import { prng } from '../support/prng.ts';
 import type { Prng } from '../support/prng.ts';
 import { until } from '../support/until.ts';
+import { brokerProcess } from './broker-process.ts';
 
-const program = new URL('crash-child.ts', import.meta.url).pathname;
-const retryOptions = { maxRetries: 0, timeoutInMs: 5_000 };
-
-let folder: string;
-let child: ChildProcess | undefined;
-
-beforeEach(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'broker-topic-'));
-});
-
-afterEach(async () => {
-  await kill();
-  await rm(folder, { recursive: true, force: true });
-});
-
-async function start(): Promise<ServiceBusClient> {
-  child = spawn(process.execPath, [program, join(folder, 'broker.db')], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-  });
-  if (!child.stdout) throw new Error('no output');
-  const [connectionString] = await once(createInterface(child.stdout), 'line');
-  return new ServiceBusClient(String(connectionString), { retryOptions });
-}
-
-async function kill(): Promise<void> {
-  if (!child || child.exitCode !== null || child.signalCode !== null) return;
-  child.kill('SIGKILL');
-  await once(child, 'exit');
-}
+const broker = brokerProcess();
 
 /** No more than one peek shows. */
 const messagesMax = 900;
@@ -73,20 +39,20 @@ const seed = Number(process.env['SEED'] ?? Date.now() % 1_000_000);
 
 test.each([0, 1])(`copies are whole after kill -9 (seed ${seed} + %i)`, async (round) => {
   const random = prng(seed + round);
-  const client = await start();
+  const client = await broker.start();
   const killAt = 40 + random.below(100);
   let killing: Promise<void> | undefined;
   const reached = (count: number): void => {
     // While the next send is under way; it ends with its client.
     if (count < killAt) return;
     killing ??= sleep(random.below(3))
-      .then(kill)
+      .then(broker.kill)
       .then(() => client.close());
   };
   const answered = await sendUntilGone(client, { random, reached });
   await killing;
 
-  const again = await start();
+  const again = await broker.start();
   const read = async (name: string): Promise<unknown[]> =>
     bodies(await again.createReceiver('events', name).peekMessages(1_000));
   // What was scheduled last is copied after the restart, maybe between the two looks.
