@@ -1,11 +1,7 @@
 // Opens a hub over the test runner and speaks to it as the durable client does.
 import { virtualClock, type VirtualClock } from '../../shared/clock.ts';
-import {
-  openHub,
-  type Hub,
-  type HubOptions,
-  type HubResponse,
-} from '../../infra/local/durable/hub.ts';
+import { openHub } from '../../infra/local/durable/hub.ts';
+import type { Hub, HubOptions, HubResponse } from '../../infra/local/durable/parts.ts';
 import { runner } from './runner.ts';
 
 export interface Status {

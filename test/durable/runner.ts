@@ -4,7 +4,7 @@ import { createRequire } from 'node:module';
 import Module from 'node:module';
 import type * as functions from '@azure/functions';
 import type * as durable from 'durable-functions';
-import type { FunctionRunner, RunnerResult } from '../../infra/local/durable/hub.ts';
+import type { FunctionRunner, RunnerResult } from '../../infra/local/durable/parts.ts';
 
 interface Metadata {
   name: string;

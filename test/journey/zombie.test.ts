@@ -2,7 +2,7 @@
 // Cosmos server, in one process; at each step of closing the world of one key is stopped, messages
 // arrive, and the world goes on. Every message takes effect once, in order, in the right epoch.
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import type { HubStep } from '../../infra/local/durable/hub.ts';
+import type { HubStep } from '../../infra/local/durable/parts.ts';
 import { startLocalStack } from '../../infra/local/stack.ts';
 import type { LocalStack } from '../../infra/local/stack.ts';
 import { PausePoints } from '../support/pause-points.ts';

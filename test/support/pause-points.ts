@@ -9,7 +9,7 @@
 import type { BrokerIntercept, BrokerStep } from '../../infra/local/broker/broker.ts';
 import { CosmosFault } from '../../infra/local/cosmos/intercept.ts';
 import type { CosmosIntercept, CosmosRequestInfo } from '../../infra/local/cosmos/intercept.ts';
-import type { HubStep } from '../../infra/local/durable/hub.ts';
+import type { HubStep } from '../../infra/local/durable/parts.ts';
 
 export interface Point<Subject> {
   /** Resolves when something stands at the point. */

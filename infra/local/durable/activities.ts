@@ -4,7 +4,7 @@
 //   A1. Work leaves the queue in the change that posts its result: an activity runs at least once
 //       and its result counts once.
 //   A2. Work is read from the file in pages; memory holds at most one page.
-import type { HubParts } from './hub.ts';
+import type { HubParts } from './parts.ts';
 import { textOf } from './fault.ts';
 import { eventType, type FailureDetails, type InboundEvent } from './history.ts';
 import { httpActivityName, performHttp } from './http-call.ts';

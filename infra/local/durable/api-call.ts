@@ -1,5 +1,5 @@
 // What the handlers of the durable HTTP API share: the call, answers, JSON at the door.
-import type { HubParts, HubRequest, HubResponse } from './hub.ts';
+import type { HubParts, HubRequest, HubResponse } from './parts.ts';
 import type { managementUrls } from './status.ts';
 
 export interface ApiCall {

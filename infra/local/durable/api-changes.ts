@@ -8,7 +8,7 @@ import { show } from './api-queries.ts';
 import { deliver } from './delivery.ts';
 import { releaseLock } from './entity-messages.ts';
 import { eventType, type InboundEvent } from './history.ts';
-import type { HubResponse } from './hub.ts';
+import type { HubResponse } from './parts.ts';
 import { instanceIdFault, isoMs, isTerminal, newExecutionId } from './instances.ts';
 import { postMessage, startInstance, type Start } from './instances.ts';
 import { rewindInstance } from './rewind.ts';

@@ -7,7 +7,7 @@ import { postRequest } from './entity-messages.ts';
 import type { EntityItem } from './entity-storage.ts';
 import { nameOf } from './entities.ts';
 import { entityIdOf, type EntityRequest } from './history.ts';
-import type { HubResponse } from './hub.ts';
+import type { HubResponse } from './parts.ts';
 import { isoMs } from './instances.ts';
 
 const emptyKey = '$';

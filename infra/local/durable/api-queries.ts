@@ -2,7 +2,7 @@
 import { json, missing, nextPage, pageDefault, pageOf, refuse, timesOf } from './api-call.ts';
 import type { ApiCall } from './api-call.ts';
 import { parsePlayed } from './generation.ts';
-import type { HubResponse } from './hub.ts';
+import type { HubResponse } from './parts.ts';
 import { isTerminal } from './instances.ts';
 import { statusPayload, type StatusFlags } from './status.ts';
 import type { InstanceFilter, InstanceItem } from './storage.ts';

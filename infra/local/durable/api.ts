@@ -14,7 +14,7 @@ import { onEntity } from './api-entities.ts';
 import { list, purgeMany, purgeOne, show } from './api-queries.ts';
 import { textOf } from './fault.ts';
 import { eventType } from './history.ts';
-import type { HubParts, HubRequest, HubResponse } from './hub.ts';
+import type { HubParts, HubRequest, HubResponse } from './parts.ts';
 import { managementUrls, type BindingUrls } from './status.ts';
 
 export interface Api {

@@ -16,7 +16,7 @@ import { enter, eventType, releaseEventName, render } from './history.ts';
 import type { HistoryEvent, InboundEvent, ParentInstance } from './history.ts';
 import { isoMs, newExecutionId } from './instances.ts';
 import { postAnswer, postStart, startInstance } from './instances.ts';
-import type { HubSettings } from './hub.ts';
+import type { HubSettings } from './parts.ts';
 import type { HubStorage, MessageItem, RuntimeStatus } from './storage.ts';
 
 export interface Committed {

@@ -13,7 +13,7 @@ import { postRequest, postResponse, type EntityResponse } from './entity-message
 import type { EntityItem, OperationItem } from './entity-storage.ts';
 import { textOf } from './fault.ts';
 import { entityIdOf, type EntityName, type EntityRequest } from './history.ts';
-import type { HubParts } from './hub.ts';
+import type { HubParts } from './parts.ts';
 import { isTerminal } from './instances.ts';
 import { SerialWork } from './serial.ts';
 

@@ -9,7 +9,7 @@ import { textOf } from './fault.ts';
 import { GenerationCache, historyText, loadGeneration, settleRun } from './generation.ts';
 import { replayedEventsDefault, type Generation } from './generation.ts';
 import { enter, eventType, type ControlEvent, type InboundEvent } from './history.ts';
-import type { HubParts, HubStep } from './hub.ts';
+import type { HubParts, HubStep } from './parts.ts';
 import { isoMs, isTerminal } from './instances.ts';
 import { SerialWork } from './serial.ts';
 import type { InstanceItem, MessageItem, RuntimeStatus } from './storage.ts';

@@ -21,7 +21,7 @@ import type {
   InboundEvent,
   ParentInstance,
 } from './history.ts';
-import type { FunctionRunner } from './hub.ts';
+import type { FunctionRunner } from './parts.ts';
 import { versionMismatch, type VersionRules } from './versions.ts';
 import { feed, stateOf, watch, type SdkRun, type SdkState } from './sdk.ts';
 

@@ -8,7 +8,7 @@
 //   D2. A key with something to do is in the ready set, running, or waits for a retry.
 //   D3. Work that throws (storage fault, simulated death) has left no trace and is retried.
 import { textOf } from './fault.ts';
-import type { HubParts } from './hub.ts';
+import type { HubParts } from './parts.ts';
 
 const firstRetryMs = 20;
 const retryMsMax = 30_000;

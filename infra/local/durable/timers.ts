@@ -7,7 +7,7 @@
 import type { Timer } from '../../../shared/clock.ts';
 import { textOf } from './fault.ts';
 import { eventType } from './history.ts';
-import type { HubParts } from './hub.ts';
+import type { HubParts } from './parts.ts';
 import { isoMs, postAnswer } from './instances.ts';
 import type { TimerItem } from './storage.ts';
 

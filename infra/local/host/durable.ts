@@ -4,7 +4,7 @@ import { existsSync } from 'node:fs';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { createRequire } from 'node:module';
 import { dirname, join, resolve } from 'node:path';
-import type { FunctionRunner, Hub, HubSettings } from '../durable/hub.ts';
+import type { FunctionRunner, Hub, HubSettings } from '../durable/parts.ts';
 import { executorFault } from '../durable/sdk.ts';
 import type { VersionRules } from '../durable/versions.ts';
 import type { HostFunction } from './functions.ts';

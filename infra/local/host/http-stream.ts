@@ -11,7 +11,7 @@ import { Agent, request as openRequest, type ClientRequest, type IncomingMessage
 import { pipeline } from 'node:stream/promises';
 import { Transform } from 'node:stream';
 import { BodyTooLarge, bodyBytesMax, headersOf, queryOf, sendEmpty } from './http-answer.ts';
-import type { HttpCall } from './http.ts';
+import type { HttpCall } from './http-call.ts';
 import type { Invoker } from './invoker.ts';
 import type { TypedData } from './rpc.ts';
 

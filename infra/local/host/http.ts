@@ -20,6 +20,7 @@ import {
   sendRpcAnswer,
   toRpcRequest,
 } from './http-answer.ts';
+import type { HttpCall } from './http-call.ts';
 import type { StreamProxy } from './http-stream.ts';
 import type { Invoker } from './invoker.ts';
 import { createThrottle, TooManyRequests, type Throttle } from './throttle.ts';
@@ -131,13 +132,6 @@ async function dispatch(
     return options.throttle.run(() => options.streams?.run(call) ?? runHttp(options, call));
   }
   sendEmpty(response, 404); // [P2]
-}
-
-export interface HttpCall {
-  fn: HostFunction;
-  params: Record<string, string>;
-  request: IncomingMessage;
-  response: ServerResponse;
 }
 
 async function runHttp(options: HttpOptions, call: HttpCall): Promise<void> {

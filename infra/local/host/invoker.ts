@@ -6,27 +6,12 @@
 //    with it every other run [FH 1.14, 2.15 (9)].
 import { randomBytes, randomUUID } from 'node:crypto';
 import type { Clock, Timer } from '../../../shared/clock.ts';
+import type { Call } from './call.ts';
 import { hostLevel, type Say } from './console.ts';
 import type { HostFunction } from './functions.ts';
 import type { Outputs } from './outputs.ts';
-import type { InvocationRequest, RpcRetryContext, TraceContext, TypedData } from './rpc.ts';
+import type { InvocationRequest, TraceContext } from './rpc.ts';
 import { invoke, type InvocationOutcome, type LoadedApp } from './worker.ts';
-
-/** What a trigger wants run. */
-export interface Call {
-  data: TypedData;
-  triggerMetadata?: Record<string, TypedData>;
-  /** W3C trace parent of the caller. */
-  traceParent?: string;
-  retryContext?: RpcRetryContext | undefined;
-  /** Sees the id that the run has got, before the worker does. */
-  onStart?: (invocationId: string) => void;
-  /** For the Executing line [FH 5.3]. */
-  reason: string;
-  details?: () => string;
-  onContext?: (context: object) => void;
-  wantsResponse: boolean;
-}
 
 export interface Invoker {
   run(fn: HostFunction, call: Call): Promise<InvocationOutcome>;

@@ -12,7 +12,7 @@ import type { ServiceBusClient, ServiceBusSender } from '@azure/service-bus';
 import type { Clock } from '../../../shared/clock.ts';
 import { expand, type BindingData } from './expressions.ts';
 import type { HostFunction } from './functions.ts';
-import type { Call } from './invoker.ts';
+import type { Call } from './call.ts';
 import type { InvocationResponse, TypedData } from './rpc.ts';
 import { openClient } from './service-bus-clients.ts';
 import type { ServiceBusSettings } from './host-json.ts';

@@ -5,7 +5,8 @@ import type { ServiceBusReceivedMessage } from '@azure/service-bus';
 import type { Clock } from '../../../shared/clock.ts';
 import type { Say } from './console.ts';
 import type { HostFunction } from './functions.ts';
-import type { Call, Invoker } from './invoker.ts';
+import type { Call } from './call.ts';
+import type { Invoker } from './invoker.ts';
 import { messageOf, unsupported } from './faults.ts';
 import { withRetry, type RetryOptions } from './retry.ts';
 import {
