@@ -9,12 +9,12 @@ import type { Faults } from './faults.ts';
 import { listen } from './listener.ts';
 import { listenManagement } from './management.ts';
 import { Namespace } from './namespace.ts';
-import type { BrokerIntercept } from './namespace.ts';
+import type { BrokerIntercept } from './step.ts';
 
 export { parseNamespaceConfig } from './config.ts';
 export type { NamespaceConfig, QueueProperties } from './config.ts';
 export type { FaultRule } from './faults.ts';
-export type { BrokerIntercept, BrokerStep } from './namespace.ts';
+export type { BrokerIntercept, BrokerStep } from './step.ts';
 
 export interface BrokerOptions {
   config: NamespaceConfig;

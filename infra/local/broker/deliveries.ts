@@ -4,12 +4,22 @@
 // Invariant:
 //   N3. A turn delivers a bounded number of messages, so that a burst cannot keep drains and
 //       renewals of others waiting: the client closes a link whose drain takes 200 ms [SB 6.2].
+import type { AmqpError } from './conditions.ts';
 import type { Entity } from './entity.ts';
 import type { Holder, Lane } from './lane.ts';
-import type { Consumer } from './link.ts';
 
 /** Messages delivered per turn of the event loop [N3]: some 10 ms of work. */
 export const turnMessagesMax = 256;
+
+/** A receiving link, as those who have something for it see it. */
+export interface Receiver {
+  readonly entity: Entity;
+  /** Delivers what there is and is wanted; returns how many. */
+  pump(limit: number): number;
+  loseSession(): void;
+  /** Ends the link with this error. */
+  expel(error: AmqpError): void;
+}
 
 /** A topic hands its messages on instead of delivering them; undefined for every other entity. */
 type Release = (entity: Entity, lane: Lane) => number | undefined;
@@ -17,7 +27,7 @@ type Release = (entity: Entity, lane: Lane) => number | undefined;
 export class Deliveries {
   private readonly release: Release;
   /** Receivers of entities without sessions. */
-  private readonly consumers = new Map<Entity, Set<Consumer>>();
+  private readonly consumers = new Map<Entity, Set<Receiver>>();
   private awake = new Map<Lane, Entity>();
   private isPlanned = false;
   private isClosed = false;
@@ -26,13 +36,13 @@ export class Deliveries {
     this.release = release;
   }
 
-  add(consumer: Consumer): void {
+  add(consumer: Receiver): void {
     const consumers = this.consumers.get(consumer.entity);
     if (consumers) consumers.add(consumer);
     else this.consumers.set(consumer.entity, new Set([consumer]));
   }
 
-  remove(consumer: Consumer): void {
+  remove(consumer: Receiver): void {
     const consumers = this.consumers.get(consumer.entity);
     consumers?.delete(consumer);
     if (consumers?.size === 0) this.consumers.delete(consumer.entity);
@@ -65,12 +75,12 @@ export class Deliveries {
 
   private pump(lane: Lane, entity: Entity, budget: number): number {
     if (!entity.properties.requiresSession) return this.pumpLine(entity, budget);
-    return consumerOf(lane.holder)?.pump(budget) ?? 0;
+    return receiverOf(lane.holder)?.pump(budget) ?? 0;
   }
 
   /** Competing receivers: one message each, in turn, as long as anybody takes one. */
   private pumpLine(entity: Entity, budget: number): number {
-    const consumers = this.consumers.get(entity) ?? new Set<Consumer>();
+    const consumers = this.consumers.get(entity) ?? new Set<Receiver>();
     const [only] = consumers;
     if (only && consumers.size === 1) return only.pump(budget);
     let delivered = 0;
@@ -82,7 +92,7 @@ export class Deliveries {
   }
 }
 
-/** The holder of a session is always a consumer of ours: nobody else calls accept. */
-export function consumerOf(holder: Holder | undefined): Consumer | undefined {
-  return holder as Consumer | undefined;
+/** The holder of a session is always a receiver of ours: nobody else calls accept. */
+export function receiverOf(holder: Holder | undefined): Receiver | undefined {
+  return holder as Receiver | undefined;
 }

@@ -9,7 +9,7 @@
 import { sleep } from '../../../shared/clock.ts';
 import type { Clock } from '../../../shared/clock.ts';
 import { Refusal, refusals } from './conditions.ts';
-import type { BrokerStep } from './namespace.ts';
+import type { BrokerStep } from './step.ts';
 
 export const faultNames = ['throttled', 'refused', 'slow', 'doubled'] as const;
 export const stepKinds = ['send', 'deliver', 'settle', 'accept', 'renew', 'manage'] as const;

@@ -14,11 +14,13 @@ import { randomBytes } from 'node:crypto';
 import type { Timer } from '../../../shared/clock.ts';
 import { errorOf, refusals } from './conditions.ts';
 import type { AmqpError } from './conditions.ts';
+import type { Receiver } from './deliveries.ts';
 import type { Entity } from './entity.ts';
 import type { Entry, Lane, Locked } from './lane.ts';
 import { encodeMessage } from './message.ts';
 import type { Content, Property } from './message.ts';
-import type { BrokerStep, Namespace } from './namespace.ts';
+import type { Namespace } from './namespace.ts';
+import type { BrokerStep } from './step.ts';
 import type { Waiter } from './session.ts';
 
 /** What the wire side offers for one link. */
@@ -114,7 +116,7 @@ export interface ConsumerOptions {
   deletesOnReceive: boolean;
 }
 
-export class Consumer {
+export class Consumer implements Receiver {
   readonly entity: Entity;
   lane: Lane | undefined;
   private readonly namespace: Namespace;

@@ -14,11 +14,11 @@ import type { Item } from './catalog.ts';
 import { errorOf, refusals } from './conditions.ts';
 import type { AmqpError } from './conditions.ts';
 import type { NamespaceConfig } from './config.ts';
-import { consumerOf, Deliveries, turnMessagesMax } from './deliveries.ts';
+import { Deliveries, receiverOf, turnMessagesMax } from './deliveries.ts';
+import type { Receiver } from './deliveries.ts';
 import { Entity } from './entity.ts';
 import { Faults } from './faults.ts';
 import type { Lane } from './lane.ts';
-import type { Consumer } from './link.ts';
 import { parseMessage, splitTransfer } from './message.ts';
 import type { ParsedMessage } from './message.ts';
 import { idleSecondsOf } from './properties.ts';
@@ -26,23 +26,11 @@ import type { QueueProperties } from './properties.ts';
 import { Store } from './store.ts';
 import { Topic } from './topic.ts';
 import type { Publication } from './topic.ts';
+import type { BrokerIntercept, BrokerStep } from './step.ts';
 import { Usage } from './usage.ts';
 
 /** Size limit of one message, and of a batch, in bytes: the Standard tier's [SB 5.5]. */
 export const messageBytesMax = 262_144;
-
-/** A step of the broker before which a test may wait or fail. */
-export interface BrokerStep {
-  kind: 'send' | 'deliver' | 'settle' | 'accept' | 'renew' | 'manage';
-  queue: string;
-  sessionId?: string;
-  messageId?: string;
-}
-
-/** Named points where a test may wait or fail: awaited before the step is made. */
-export interface BrokerIntercept {
-  beforeStep?(step: BrokerStep): Promise<void> | void;
-}
 
 /** What an address means. */
 export interface Place {
@@ -83,7 +71,7 @@ export class Namespace {
     this.releaseScheduled(entity, lane),
   );
   /** Every receiver of an entity, with or without a session. */
-  private readonly receivers = new Map<Entity, Set<Consumer>>();
+  private readonly receivers = new Map<Entity, Set<Receiver>>();
   /** The topics by the entity that holds what is scheduled. */
   private readonly topics = new Map<Entity, Topic>();
   private readonly timers = new Map<Entity, { at: number; timer: Timer }>();
@@ -141,7 +129,7 @@ export class Namespace {
         record: (change) => this.store.record(change),
         wake: (lane) => this.wake(lane, entity),
         due: (at) => this.arm(entity, at),
-        sessionLost: (_lane, holder) => consumerOf(holder)?.loseSession(),
+        sessionLost: (_lane, holder) => receiverOf(holder)?.loseSession(),
         load: (id) => this.store.load(id),
         hasFailed: () => this.store.failure !== undefined,
         seenUntil: (messageId) => this.store.seenUntil(opened, messageId),
@@ -329,21 +317,21 @@ export class Namespace {
   }
 
   /** A receiver has been opened; until it leaves the entity is in use. */
-  join(consumer: Consumer): void {
+  join(consumer: Receiver): void {
     this.access(consumer.entity);
     this.receivers.get(consumer.entity)?.add(consumer);
   }
 
-  part(consumer: Consumer): void {
+  part(consumer: Receiver): void {
     this.access(consumer.entity);
     this.receivers.get(consumer.entity)?.delete(consumer);
   }
 
-  addConsumer(consumer: Consumer): void {
+  addConsumer(consumer: Receiver): void {
     this.deliveries.add(consumer);
   }
 
-  removeConsumer(consumer: Consumer): void {
+  removeConsumer(consumer: Receiver): void {
     this.deliveries.remove(consumer);
   }
 
