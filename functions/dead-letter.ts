@@ -6,11 +6,10 @@
 // be recorded now is looked at again with the next tick, never in a hot loop.
 import { type InvocationContext, app } from '@azure/functions';
 import type { DeadLetter } from '../shared/dead-letters.ts';
-import { quarantine, recordDead } from '../shared/engine/intake.ts';
-import { parseEnvelope } from '../shared/envelope.ts';
+import { takeDead } from '../shared/engine/intake.ts';
 import { reasonOf } from '../shared/errors.ts';
 import { convoys } from './convoys/registry.ts';
-import { type Deps, deps } from './wiring/deps.ts';
+import { deps } from './wiring/deps.ts';
 
 const lookMs = 8_000;
 
@@ -20,8 +19,10 @@ app.timer('dead-letter', {
     const open = await deps();
     const untilAt = open.engine.clock.now() + lookMs;
     const looks = convoys.map(async ({ name, queue }) => {
+      const record = (letter: DeadLetter): Promise<void> =>
+        takeDead(open.engine, { convoy: name, ...letter });
       try {
-        await open.deadLetters.take(queue, (letter) => record(open, name, letter), untilAt);
+        await open.deadLetters.take(queue, record, untilAt);
       } catch (error) {
         context.warn(`dead letters of '${name}', again in 10 s: ${reasonOf(error)}`);
       }
@@ -29,10 +30,3 @@ app.timer('dead-letter', {
     await Promise.all(looks);
   },
 });
-
-async function record({ engine }: Deps, convoy: string, letter: DeadLetter): Promise<void> {
-  const { received, reason } = letter;
-  const parsed = parseEnvelope(received);
-  if (parsed.kind === 'quarantine') return quarantine(engine, { convoy, parsed, received });
-  await recordDead(engine, { convoy, parsed, reason });
-}

@@ -8,9 +8,7 @@ import { type InvocationContext, app, trigger } from '@azure/functions';
 import * as df from 'durable-functions';
 import { realClock } from '../shared/clock.ts';
 import type { ConvoyDefinition } from '../shared/convoy/definition.ts';
-import { admitFitting, intakeDeadline, quarantine } from '../shared/engine/intake.ts';
-import { persist } from '../shared/engine/patience.ts';
-import { parseEnvelope } from '../shared/envelope.ts';
+import { takeIn } from '../shared/engine/intake.ts';
 import { reasonOf } from '../shared/errors.ts';
 import { convoys } from './convoys/registry.ts';
 import { engineWith } from './wiring/deps.ts';
@@ -33,20 +31,18 @@ for (const definition of convoys) {
 }
 
 async function intake(
-  definition: ConvoyDefinition,
+  { name: convoy }: ConvoyDefinition,
   body: unknown,
   context: InvocationContext,
 ): Promise<void> {
-  const received = receivedOf(body, context);
-  const parsed = parseEnvelope(received);
-  const convoy = definition.name;
-  const onFailure = (error: unknown, failures: number): void =>
-    context.warn(`intake of '${convoy}' tries again after failure ${failures}: ${reasonOf(error)}`);
-  await persist(realClock, { deadlineAt: intakeDeadline(realClock.now()), onFailure }, async () => {
-    const engine = await engineWith(instancesOf(context));
-    if (parsed.kind === 'quarantine') return quarantine(engine, { convoy, parsed, received });
-    for (const { code, reason } of parsed.warnings) engine.log.warn(code, { convoy, reason });
-    const { key, message, sequence } = parsed;
-    return admitFitting(engine, { convoy, key, message, sequence });
+  await takeIn({
+    convoy,
+    received: receivedOf(body, context),
+    clock: realClock,
+    open: () => engineWith(instancesOf(context)),
+    onFailure: (error, failures) =>
+      context.warn(
+        `intake of '${convoy}' tries again after failure ${failures}: ${reasonOf(error)}`,
+      ),
   });
 }

@@ -1,11 +1,18 @@
-// What intake and the dead-letter timer record that is not an admission: a message without a
-// usable key goes to quarantine, a message the broker gave up on under its key as `dead`.
-import type { MessageToAdmit, MessageToQuarantine, Received } from '../envelope.ts';
+// What intake and the dead-letter timer do with one delivery: a message is admitted, one without a
+// usable key goes to quarantine, one that the broker gave up on becomes a `dead` item of its key.
+import type { Clock } from '../clock.ts';
+import {
+  type MessageToAdmit,
+  type MessageToQuarantine,
+  type Received,
+  parseEnvelope,
+} from '../envelope.ts';
 import { errorRegistry } from '../errors.ts';
 import { convoyIdOf, hexHash } from '../keys.ts';
 import { StoreRefused } from '../store/store.ts';
 import { type AdmitRequest, type AdmitResult, admitMessage } from './admit.ts';
 import { type DeadItem, type QuarantineItem, itemIds } from '../store/items.ts';
+import { persist } from './patience.ts';
 import { type Engine, defaultSettings } from './ports.ts';
 
 /** Recording needs no hub. */
@@ -14,6 +21,41 @@ type Recorder = Pick<Engine, 'store' | 'clock' | 'log'>;
 /** [H10] How long an invocation keeps trying: function time-out − 30 s. */
 export function intakeDeadline(now: number): number {
   return now + (defaultSettings.functionTimeoutSeconds - 30) * 1000;
+}
+
+export interface Delivery {
+  convoy: string;
+  received: Received;
+  clock: Clock;
+  /** The engine of this process; asked anew for every try. */
+  open(): Promise<Engine>;
+  onFailure?(error: unknown, failures: number): void;
+}
+
+/** [H10] Records one delivery, whatever it takes; resolves only when it may be completed. Rejects
+ *  with the last failure shortly before the invocation has to end. */
+export async function takeIn(delivery: Delivery): Promise<void> {
+  const { convoy, received, clock, open, onFailure } = delivery;
+  const parsed = parseEnvelope(received);
+  const deadlineAt = intakeDeadline(clock.now());
+  await persist(clock, { deadlineAt, ...(onFailure && { onFailure }) }, async () => {
+    const engine = await open();
+    if (parsed.kind === 'quarantine') return quarantine(engine, { convoy, parsed, received });
+    for (const { code, reason } of parsed.warnings) engine.log.warn(code, { convoy, reason });
+    const { key, message, sequence } = parsed;
+    await admitFitting(engine, { convoy, key, message, sequence });
+  });
+}
+
+/** [H10] Records one dead letter of the broker. Rejects when it could not: it stays where it is. */
+export async function takeDead(
+  engine: Recorder,
+  entry: { convoy: string; received: Received; reason: string },
+): Promise<void> {
+  const { convoy, received, reason } = entry;
+  const parsed = parseEnvelope(received);
+  if (parsed.kind === 'quarantine') return quarantine(engine, { convoy, parsed, received });
+  await recordDead(engine, { convoy, parsed, reason });
 }
 
 /** Admits; a body that does not fit one item is left out, and its place is poison CVY_TOO_LARGE. */
