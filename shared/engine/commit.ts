@@ -15,11 +15,12 @@ import {
   afterRefusal,
   holdKey,
   removalsOf,
+  removePublished,
   silentSince,
 } from './drain-context.ts';
 import { runEffect } from './effects.ts';
 import type { Load } from './load.ts';
-import { publishItems, removePublished } from './outbox.ts';
+import { publishItems } from './outbox.ts';
 import { progressItem } from './placed.ts';
 import { toolsAt } from './tools.ts';
 
@@ -227,7 +228,7 @@ async function refused(
   const operation = operations[result.failed];
   const isFence = result.status === 412;
   const isRemoval = operation?.kind === 'delete'; // a zombie attempt removed it too
-  const next = afterRefusal(drain, result);
+  const next = await afterRefusal(drain, result);
   if (isFence || isRemoval) return next;
   const id = operation && ('item' in operation ? operation.item.id : operation.id);
   const reread = await drain.engine.store.readProgress(drain.convoyId);

@@ -34,10 +34,25 @@ export function removalsOf(drain: Drain): StoreOperation[] {
   return [...drain.published.ids].map((id) => ({ kind: 'delete', id }));
 }
 
+/** [H11] Removes what no later batch of this drain will: a drain that ends without writing the
+ *  gate. */
+export async function removePublished(drain: Drain): Promise<void> {
+  const ids = [...drain.published.ids];
+  drain.published.ids.clear();
+  for (let from = 0; from < ids.length; from += 90) {
+    const some = ids.slice(from, from + 90).map((id) => ({ kind: 'delete' as const, id }));
+    const result = await drain.engine.store.batch(drain.convoyId, some);
+    if (result.applied) continue;
+    // A zombie attempt removed some: each by itself, absence being success.
+    for (const one of some) await drain.engine.store.batch(drain.convoyId, [one]);
+  }
+}
+
 /** A refused batch changed nothing: the next pass reads both items again. 404: a zombie attempt
- *  removed the outbox items too, so they are not ours to remove. */
-export function afterRefusal(drain: Drain, result: { status: number }): Next {
-  if (result.status === 404) drain.published.ids.clear();
+ *  removed some of the outbox items too. The others go now: what no batch removes any more would
+ *  stay behind the gate's count [H6] and be published again, much later. */
+export async function afterRefusal(drain: Drain, result: { status: number }): Promise<Next> {
+  if (result.status === 404) await removePublished(drain);
   drain.engine.store.forget?.(drain.convoyId);
   return lookAgain;
 }

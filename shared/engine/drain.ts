@@ -38,10 +38,11 @@ import {
   afterRefusal,
   holdKey,
   removalsOf,
+  removePublished,
   silentSince,
 } from './drain-context.ts';
 import { loadNext, nothingLoaded } from './load.ts';
-import { publishOutbox, removePublished } from './outbox.ts';
+import { publishOutbox } from './outbox.ts';
 import { gateItem, progressItem, readProgress } from './placed.ts';
 import type { Engine } from './ports.ts';
 

@@ -40,17 +40,3 @@ function publishingHold(drain: Drain, count: number): Hold {
     since: drain.engine.clock.now(),
   };
 }
-
-/** [H11] Removes what no later batch of this drain will: a drain that ends without writing the
- *  gate. */
-export async function removePublished(drain: Drain): Promise<void> {
-  const ids = [...drain.published.ids];
-  drain.published.ids.clear();
-  for (let from = 0; from < ids.length; from += 90) {
-    const some = ids.slice(from, from + 90).map((id) => ({ kind: 'delete' as const, id }));
-    const result = await drain.engine.store.batch(drain.convoyId, some);
-    if (result.applied) continue;
-    // A zombie attempt removed some: each by itself, absence being success.
-    for (const one of some) await drain.engine.store.batch(drain.convoyId, [one]);
-  }
-}

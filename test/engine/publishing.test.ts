@@ -43,7 +43,7 @@ async function keyWithManyOutputs() {
   await admitMessage(engine, { ...place, message, sequence: 1 });
   const drainOnce = (mayClose: boolean) => drain(engine, { ...place, epoch: 1, mayClose });
   const hold = async () => (await engine.store.readProgress('summing:k'))?.item.hold;
-  return { broker, drainOnce, hold };
+  return { engine, broker, drainOnce, hold };
 }
 
 test('H11: while the broker is away the key is held as publishing and says so', async () => {
@@ -62,4 +62,21 @@ test('H6, H11: when everything is published the hold has ended and the key close
   expect(await drainOnce(true)).toEqual({ kind: 'closed' });
   expect(await hold()).toEqual({ kind: 'none' });
   expect(broker.outputs).toEqual(Array.from({ length: 250 }, (_, n) => n));
+});
+
+test('H6: what a zombie attempt removed of the outbox leaves nothing behind', async () => {
+  const { engine, broker, drainOnce } = await keyWithManyOutputs();
+  const { store } = engine;
+  const batch = store.batch.bind(store);
+  let isZombieAlive = true;
+  engine.store.batch = async (convoyId, operations) => {
+    const [first] = operations.filter(({ kind }) => kind === 'delete');
+    if (first && isZombieAlive) await batch(convoyId, [first]);
+    if (first) isZombieAlive = false;
+    return batch(convoyId, operations);
+  };
+  broker.isAway = false;
+
+  expect(await drainOnce(false)).toMatchObject({ kind: 'waiting' });
+  expect(await store.readOutbox('summing:k')).toEqual([]);
 });
