@@ -6,6 +6,7 @@
 // §2.3); so the application properties convoyKey, convoyMessageId and convoyType win over the
 // broker's fields.
 import { instantMs } from './clock.ts';
+import { bodyLevelsMax, isNestedDeeper } from './convoy/json.ts';
 import type { Admitted } from './convoy/state.ts';
 import type { ErrorCode } from './errors.ts';
 import { hexHash, keyFault } from './keys.ts';
@@ -43,7 +44,7 @@ const messageIdLengthMax = 1024;
 export function parseEnvelope(received: Received): MessageToAdmit | MessageToQuarantine {
   const { metadata } = received;
   const properties = recordOf(metadata['applicationProperties']);
-  const sequence = numberOr(metadata['sequenceNumber'], 0);
+  const sequence = sequenceOf(metadata['sequenceNumber']);
   const enqueuedAt = instantOf(metadata['enqueuedTime']) ?? 0;
   const identity = `${sequence}@${enqueuedAt}@${hexHash(received.body.toString('base64'))}`;
   const key = readKey(properties['convoyKey'], metadata['sessionId']);
@@ -101,7 +102,11 @@ function readKey(
 function sameAsHostParsed(text: string, handed: unknown): boolean {
   const parsed = hostParsed(text);
   if (typeof parsed === 'number') return Object.is(parsed, handed);
-  return JSON.stringify(parsed) === JSON.stringify(handed);
+  try {
+    return JSON.stringify(parsed) === JSON.stringify(handed);
+  } catch {
+    return false; // no host makes of a text what has no JSON
+  }
 }
 
 /** What the host makes of a metadata string: any JSON becomes its value. */
@@ -139,19 +144,20 @@ function readMessageId(
 ): { id: string; fault?: Fault; warning?: { code: ErrorCode; reason: string } } {
   const ofDelivery = `delivery:${hexHash(identity).slice(0, 32)}`;
   if (convoyMessageId !== undefined && convoyMessageId !== null) {
-    const usable =
-      typeof convoyMessageId === 'string' &&
-      convoyMessageId.length > 0 &&
-      convoyMessageId.length <= messageIdLengthMax &&
-      convoyMessageId.isWellFormed();
-    if (usable) return { id: convoyMessageId };
+    if (isMessageId(convoyMessageId)) return { id: convoyMessageId };
     const reason = `convoyMessageId is ${textOf(convoyMessageId)}`;
     return { id: ofDelivery, fault: { code: 'CVY_ID_INVALID', reason } };
   }
-  if (typeof messageId === 'string' && messageId.length > 0) return { id: messageId };
+  // Only a text that the host has parsed can be ill-formed: `"\ud800"`, quotes and all.
+  if (isMessageId(messageId)) return { id: messageId };
   if (Number.isSafeInteger(messageId)) return { id: String(messageId) };
   const reason = `the host made ${textOf(messageId)} of the message id`;
   return { id: ofDelivery, warning: { code: 'CVY_ID_AMBIGUOUS', reason } };
+}
+
+function isMessageId(id: unknown): id is string {
+  if (typeof id !== 'string' || id.length === 0) return false;
+  return id.length <= messageIdLengthMax && id.isWellFormed();
 }
 
 type FieldValues = Pick<
@@ -179,18 +185,21 @@ function readFields(
     wrong.push(`occurredAt must be ISO-8601 with a zone, not ${textOf(given)}`);
   }
   const type = properties['convoyType'] ?? metadata['subject'] ?? metadata['label'] ?? 'message';
-  if (typeof type === 'object' || String(type).length > 128) {
+  // The host makes objects of subjects like `{"toString":1}`, which have no text.
+  const isScalar = ['string', 'number', 'boolean'].includes(typeof type);
+  const typeText = isScalar ? String(type) : textOf(type);
+  if (!isScalar || typeText.length > 128 || !typeText.isWellFormed()) {
     wrong.push('the type must be a text of at most 128 characters');
   }
   const trace = properties['traceparent'] ?? properties['diagnostic-Id'];
   return {
     values: {
-      type: String(type).slice(0, 128),
+      type: typeText.slice(0, 128).toWellFormed(),
       schemaVersion,
       ...(senderPosition !== undefined && { senderPosition }),
       occurredAt: occurredAt ?? enqueuedAt,
       enqueuedAt,
-      ...(typeof trace === 'string' && { traceparent: trace.slice(0, 256) }),
+      ...(typeof trace === 'string' && { traceparent: trace.slice(0, 256).toWellFormed() }),
     },
     ...(wrong.length > 0 && { fault: { code: 'CVY_ENVELOPE', reason: wrong.join('; ') } }),
   };
@@ -216,10 +225,19 @@ function readBody(body: Buffer): {
     JSON.parse(text);
   } catch (error) {
     const reason = `the body is not JSON: ${error instanceof Error ? error.message : ''}`;
-    return { values: asBytes, fault: { code: 'CVY_BODY_NOT_JSON', reason: reason.slice(0, 256) } };
+    return { values: asBytes, fault: notJson(reason) };
+  }
+  if (isNestedDeeper(text, bodyLevelsMax)) {
+    const reason = `the body nests deeper than ${bodyLevelsMax} levels`;
+    return { values: asBytes, fault: notJson(reason) };
   }
   return { values: { bodyText: text } };
 }
+
+const notJson = (reason: string): Fault => ({
+  code: 'CVY_BODY_NOT_JSON',
+  reason: reason.slice(0, 256).toWellFormed(),
+});
 
 function recordOf(value: unknown): Readonly<Record<string, unknown>> {
   return typeof value === 'object' && value !== null
@@ -227,17 +245,25 @@ function recordOf(value: unknown): Readonly<Record<string, unknown>> {
     : {};
 }
 
-function numberOr(value: unknown, otherwise: number): number {
-  return typeof value === 'number' ? value : otherwise;
+function sequenceOf(value: unknown): number {
+  return typeof value === 'number' && Number.isFinite(value) && value > 0 ? value : 0;
 }
 
 function instantOf(value: unknown): number | undefined {
   return typeof value === 'string' ? instantMs(value) : undefined;
 }
 
-/** Any value as short text for a reason. */
+/** Any value as short text for a reason. Never throws. */
 function textOf(value: unknown): string {
   if (value === undefined) return 'nothing';
-  const text = typeof value === 'string' ? value : JSON.stringify(value);
-  return text.length <= 200 ? text : `${text.slice(0, 197)}…`;
+  const text = typeof value === 'string' ? value : jsonOr(value, `a ${typeof value}`);
+  return (text.length <= 200 ? text : `${text.slice(0, 197)}…`).toWellFormed();
+}
+
+function jsonOr(value: unknown, otherwise: string): string {
+  try {
+    return JSON.stringify(value) ?? otherwise;
+  } catch {
+    return otherwise;
+  }
 }

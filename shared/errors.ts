@@ -265,7 +265,4 @@ export class ConvoyError extends Error {
   }
 }
 
-/** The text of anything thrown, without stack. */
-export function reasonOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
-}
+export { reasonOf } from './convoy/json.ts';

@@ -3,6 +3,7 @@
 // Owns:   which fields a message carries on the wire, and every refusal that needs no broker.
 // Leaves: the size limit (only the broker knows it) and the sending to sender.ts.
 import { instantMs } from './clock.ts';
+import { bodyLevelsMax, isNestedDeeper } from './convoy/json.ts';
 import { ConvoyError } from './errors.ts';
 import { brokerMessageId, convoyNamePattern, keyFault } from './keys.ts';
 
@@ -142,6 +143,10 @@ function jsonBody(body: unknown): Buffer {
   }
   if (text === undefined) {
     throw new ConvoyError('CVY_BODY_NOT_JSON', `the body is ${typeof body}, which JSON has not`);
+  }
+  if (isNestedDeeper(text, bodyLevelsMax)) {
+    const received = `the body nests deeper than ${bodyLevelsMax} levels`;
+    throw new ConvoyError('CVY_BODY_NOT_JSON', received);
   }
   return Buffer.from(text, 'utf8');
 }

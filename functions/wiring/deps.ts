@@ -2,6 +2,7 @@
 // from the app settings. The connection strings are the only switch between laptop and Azure.
 import { realClock } from '../../shared/clock.ts';
 import { type DeadLetters, createDeadLetters } from '../../shared/dead-letters.ts';
+import { assertRegistry } from '../../shared/convoy/definition.ts';
 import { defaultLimits } from '../../shared/convoy/outputs.ts';
 import { type Engine, type Instances, defaultSettings } from '../../shared/engine/ports.ts';
 import { createLog } from '../../shared/log.ts';
@@ -12,6 +13,8 @@ import { type CosmosStore, createCosmosStore } from '../../shared/store/cosmos.t
 import { rememberingStore } from '../../shared/store/remembering.ts';
 import { cosmosSettings } from '../../shared/store/cosmos-settings.ts';
 import { convoys } from '../convoys/registry.ts';
+
+assertRegistry(convoys);
 
 export interface Deps {
   /** Reads fresh: for operators and the sweeper. */

@@ -17,6 +17,7 @@ import {
   withAsideCount,
 } from './draft.ts';
 import { bytesOf, outputOf } from './outputs.ts';
+import { clipped, jsonTextOf, reasonOf, synchronous } from './json.ts';
 import { checkBody } from './schema.ts';
 import type { Admitted, Hold, Output } from './state.ts';
 import { watermarkOfEnd } from './window.ts';
@@ -86,7 +87,7 @@ function bodyOf(
   let body = JSON.parse(admitted.bodyText ?? 'null') as unknown;
   for (let from = admitted.schemaVersion; from < definition.version; from += 1) {
     const step = definition.upcast[from];
-    body = step === undefined ? body : step(body);
+    body = step === undefined ? body : synchronous(step(body), `upcast.${from}`);
   }
   return checkBody(definition.schema, body);
 }
@@ -127,7 +128,9 @@ function callHandler(
   };
   const message = messageOf(input.key, admitted, body);
   const next = input.definition.apply(JSON.parse(draft.stateText), message, context);
-  const stateText = rejected === undefined ? stateTextOf(next) : undefined;
+  // Also of a rejected message: an asynchronous handler may not go unnoticed.
+  synchronous(next, 'apply');
+  const stateText = rejected === undefined ? jsonTextOf(next, 'apply') : undefined;
   return { stateText, outputs, nextOutput: n, rejected, isComplete };
 }
 
@@ -214,7 +217,7 @@ function holdOf(input: SettleInput, { admitted, code, reason }: Failure): Hold {
   const { position } = admitted;
   const attempts = 1 + attemptsBefore(input.progress.hold, position);
   const since = input.tools.now;
-  return { kind: 'blocked', code, reason: reason.slice(0, 1024), position, attempts, since };
+  return { kind: 'blocked', code, reason: clipped(reason), position, attempts, since };
 }
 
 function block(input: SettleInput, failure: Failure): Attempt {
@@ -260,15 +263,4 @@ export function messageOf(key: string, admitted: Admitted, body: unknown): Messa
     occurredAt: admitted.occurredAt,
     enqueuedAt: admitted.enqueuedAt,
   };
-}
-
-function stateTextOf(next: unknown): string {
-  const text = JSON.stringify(next) as string | undefined;
-  if (text === undefined)
-    throw new TypeError('apply returned no JSON value; return the next state');
-  return text;
-}
-
-function reasonOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

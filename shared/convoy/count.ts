@@ -8,6 +8,7 @@ import {
   operationsOf,
   originOf,
 } from './draft.ts';
+import { jsonTextOf, synchronous } from './json.ts';
 import { bytesOf, windowOutput } from './outputs.ts';
 import type { ClosedWindow, Mark, Progress } from './state.ts';
 import {
@@ -73,7 +74,7 @@ function partsOf(input: SettleInput, draft: Draft, entry: Entering): Part[] {
   const { watermark, openWindows } = draft.progress;
   const parts: Part[] = [];
   for (const window of input.definition.windows) {
-    const value = window.value(message, before);
+    const value = synchronous(window.value(message, before), `the value of window ${window.name}`);
     if (value === undefined) continue;
     const { reduce } = window;
     const contribution: Contribution = {
@@ -96,11 +97,7 @@ function partsOf(input: SettleInput, draft: Draft, entry: Entering): Part[] {
 
 const copyOf = (value: unknown): unknown => JSON.parse(JSON.stringify(value));
 
-function jsonOf(value: unknown): unknown {
-  const text = JSON.stringify(value) as string | undefined;
-  if (text === undefined) throw new TypeError('reduce.add returned no JSON value');
-  return JSON.parse(text);
-}
+const jsonOf = (value: unknown): unknown => JSON.parse(jsonTextOf(value, 'reduce.add'));
 
 function needOf(input: SettleInput, draft: Draft, { window, span, late }: Part): WindowNeed[] {
   if (late !== 'amend') return [];

@@ -1,8 +1,8 @@
 // PURE. Everything that can be wrong with a definition, each fault with what to change. A user in
 // JavaScript has no types, so every field is checked.
 import assert from 'node:assert/strict';
-import type { ConvoyOptions } from './definition.ts';
-import type { StandardSchema } from './schema.ts';
+import { type Shape, shapeOf, shown } from './definition-shape.ts';
+import { isNestedDeeper, stateLevelsMax } from './json.ts';
 import type { WindowDefinition } from './window-definition.ts';
 
 const known = new Set(
@@ -20,13 +20,21 @@ const knownOfWindow = new Set(
 const notYet = new Set(['lanes', 'merge']);
 const daySeconds = 86_400;
 const yearSeconds = 366 * daySeconds;
+/** The largest time-to-live that Cosmos DB takes. */
+const secondsMax = 2_147_483_647;
 /** DESIGN §5. */
 const windowsPerEventMax = 64;
 
-type Options = ConvoyOptions<StandardSchema, unknown, unknown>;
+type Options = Shape['options'];
 type Fault = (holds: boolean, text: string) => void;
 
-export function faultsOf(options: Options): string[] {
+/** The definition as plain fields, and everything that is wrong with it. Never throws. */
+export function checked(given: unknown): Shape {
+  const shape = shapeOf(given, { options: known, window: knownOfWindow });
+  return { ...shape, faults: [...shape.faults, ...faultsOf(shape.options)] };
+}
+
+function faultsOf(options: Options): string[] {
   const faults: string[] = [];
   const fault: Fault = (holds, text) => void (holds || faults.push(text));
   for (const field of Object.keys(options)) {
@@ -43,19 +51,50 @@ export function faultsOf(options: Options): string[] {
   return faults;
 }
 
+/** What is wrong with a list of checked definitions, taken together. */
+export function registryFaultsOf(convoys: unknown): string[] {
+  if (!Array.isArray(convoys)) return ['convoys: must be a list'];
+  const faults: string[] = [];
+  // Service Bus tells names of queues apart without regard to case.
+  const owners = new Map<string, string>();
+  const claim = (queue: string, owner: string): void => {
+    const other = owners.get(queue.toLowerCase());
+    if (other !== undefined) faults.push(`${owner}: '${queue}' is ${other} already`);
+    else owners.set(queue.toLowerCase(), owner);
+  };
+  const names = new Set<string>();
+  convoys.forEach((convoy: unknown, at) => {
+    if (!isChecked(convoy)) {
+      faults.push(`convoys[${at}]: must be what defineConvoy returned`);
+      return;
+    }
+    const { name, queue } = convoy;
+    if (names.has(name)) faults.push(`convoys[${at}]: the name '${name}' is used twice`);
+    else {
+      names.add(name);
+      claim(queue, `the queue of '${name}'`);
+      claim(`${name}-out`, `the output queue of '${name}'`);
+    }
+  });
+  return faults;
+}
+
+function isChecked(convoy: unknown): convoy is { name: string; queue: string } {
+  if (typeof convoy !== 'object' || convoy === null) return false;
+  const { name, queue, apply } = convoy as Record<string, unknown>;
+  return typeof name === 'string' && typeof queue === 'string' && typeof apply === 'function';
+}
+
 function checkShape(options: Options, fault: Fault): void {
   fault(
     typeof options.name === 'string' && isName(options.name),
-    `name: '${options.name}' must match [a-z][a-z0-9-]{0,29}`,
+    `name: '${shown(options.name)}' must match [a-z][a-z0-9-]{0,29}`,
   );
   fault(
     options.queue === undefined || (typeof options.queue === 'string' && options.queue.length > 0),
     'queue: must be the name of a queue',
   );
-  fault(
-    typeof options.schema?.['~standard']?.validate === 'function',
-    'schema: must be a Standard Schema (zod, valibot, arktype …)',
-  );
+  fault(isSchema(options.schema), 'schema: must be a Standard Schema (zod, valibot, arktype …)');
   fault(typeof options.apply === 'function', 'apply: must be a function');
   fault(
     options.initialState !== undefined && isJson(options.initialState),
@@ -75,11 +114,11 @@ function checkPolicies(options: Options, fault: Fault): void {
   fault(isOneOf(options.onPoison, ['block', 'park', 'park-lane']), poison(options.onPoison));
   fault(
     isOneOf(options.order, ['broker', 'sender']),
-    `order: '${options.order}' must be 'broker' or 'sender'`,
+    `order: '${shown(options.order)}' must be 'broker' or 'sender'`,
   );
   fault(
     isOneOf(options.afterComplete, ['reopen', 'park', 'reject']),
-    `afterComplete: '${options.afterComplete}' must be 'reopen', 'park' or 'reject'`,
+    `afterComplete: '${shown(options.afterComplete)}' must be 'reopen', 'park' or 'reject'`,
   );
   fault(
     options.gap === undefined || options.order === 'sender',
@@ -87,11 +126,11 @@ function checkPolicies(options: Options, fault: Fault): void {
   );
   fault(
     isOneOf(options.gap?.onTimeout, ['block', 'continue']),
-    `gap.onTimeout: '${options.gap?.onTimeout}' must be 'block' or 'continue'`,
+    `gap.onTimeout: '${shown(options.gap?.onTimeout)}' must be 'block' or 'continue'`,
   );
   fault(isWithin(options.gap?.waitSeconds, 0, daySeconds), 'gap.waitSeconds: must be 0 to 86400');
-  fault(isWithin(options.gap?.messagesMax, 1, 5000), 'gap.messagesMax: must be 1 to 5000');
-  fault(isWithin(options.retry?.attempts, 1, 100), 'retry.attempts: must be 1 to 100');
+  fault(isWholeWithin(options.gap?.messagesMax, 1, 5000), 'gap.messagesMax: must be 1 to 5000');
+  fault(isWholeWithin(options.retry?.attempts, 1, 100), 'retry.attempts: must be 1 to 100');
   fault(
     isWithin(options.retry?.firstDelaySeconds, 0, daySeconds),
     'retry.firstDelaySeconds: 0 to 86400',
@@ -104,15 +143,18 @@ function checkPolicies(options: Options, fault: Fault): void {
 }
 
 const poison = (given: unknown): string =>
-  `onPoison: '${String(given)}' must be 'block', 'park' or 'park-lane'`;
+  `onPoison: '${shown(given)}' must be 'block', 'park' or 'park-lane'`;
 
 function checkTimes(options: Options, fault: Fault): void {
   fault(isWithin(options.effectSeconds, 1, 300), 'effectSeconds: must be 1 to 300');
   fault(isWithin(options.lingerSeconds, 0, 3600), 'lingerSeconds: must be 0 to 3600');
-  fault(isWithin(options.retentionSeconds, 60, Infinity), 'retentionSeconds: must be at least 60');
   fault(
-    isWithin(options.dedupSeconds, 3600, Infinity),
-    'dedupSeconds: must be at least 3600 (H12)',
+    isWholeWithin(options.retentionSeconds, 60, secondsMax),
+    'retentionSeconds: must be at least 60, in whole seconds',
+  );
+  fault(
+    isWholeWithin(options.dedupSeconds, 3600, secondsMax),
+    'dedupSeconds: must be at least 3600, in whole seconds (H12)',
   );
 }
 
@@ -149,7 +191,7 @@ function windowFaultsOf(windows: readonly Window[]): string[] {
   const names = new Set<string>();
   for (const window of windows) {
     const fault: Fault = (holds, text) =>
-      void (holds || faults.push(`windows '${window.name}': ${text}`));
+      void (holds || faults.push(`windows '${shown(window.name)}': ${text}`));
     for (const field of Object.keys(window)) {
       fault(
         knownOfWindow.has(field),
@@ -172,7 +214,7 @@ function checkKind(window: Window, fault: Fault): void {
   const { kind, calendar } = window;
   fault(
     isOneOf(kind, ['tumbling', 'hopping', 'session']) && kind !== undefined,
-    `kind '${kind}' must be 'tumbling', 'hopping' or 'session'`,
+    `kind '${shown(kind)}' must be 'tumbling', 'hopping' or 'session'`,
   );
   if (kind === 'session') {
     fault(
@@ -211,11 +253,11 @@ function checkCalendar({ kind, calendar, seconds }: Window, fault: Fault): void 
   fault(seconds === undefined, 'seconds: the calendar says how long; leave it out');
   fault(
     isTimeZone(calendar.timeZone),
-    `calendar.timeZone: '${calendar.timeZone}' must be an IANA time zone such as Europe/Berlin`,
+    `calendar.timeZone: '${shown(calendar.timeZone)}' must be an IANA time zone, as Europe/Berlin`,
   );
   fault(isOneOf(calendar.unit, ['day', 'week', 'month']), "calendar.unit: 'day', 'week', 'month'");
   fault(
-    calendar.startsAt === undefined || /^([01]\d|2[0-3]):[0-5]\d$/.test(calendar.startsAt),
+    calendar.startsAt === undefined || isLocalTime(calendar.startsAt),
     'calendar.startsAt: a local time HH:MM',
   );
 }
@@ -224,15 +266,26 @@ function checkWindow(window: Window, fault: Fault): void {
   fault(typeof window.value === 'function', 'value must be a function');
   fault(isWithin(window.graceSeconds, 0, yearSeconds), 'graceSeconds 0 to a year');
   fault(isWithin(window.quietSeconds, 1, yearSeconds), 'quietSeconds 1 to a year');
-  fault(isWithin(window.earlyEvery, 1, 1_000_000), 'earlyEvery: 1 to a million messages');
+  fault(isWholeWithin(window.earlyEvery, 1, 1_000_000), 'earlyEvery: 1 to a million messages');
   fault(
     isOneOf(window.late, ['amend', 'drop', 'next', 'park']),
-    `late '${window.late}' must be 'amend', 'drop', 'next' or 'park'`,
+    `late '${shown(window.late)}' must be 'amend', 'drop', 'next' or 'park'`,
   );
   fault(isWithin(window.rollUp?.delaySeconds, 0, yearSeconds), 'rollUp.delaySeconds: 0 to a year');
   if (window.reduce === undefined) return;
   fault(typeof window.reduce.add === 'function', 'reduce.add: must be a function');
   fault(isJson(window.reduce.initial), 'reduce.initial: must be a JSON value');
+}
+
+const isLocalTime = (text: unknown): boolean =>
+  typeof text === 'string' && /^([01]\d|2[0-3]):[0-5]\d$/.test(text);
+
+function isSchema(schema: Options['schema']): boolean {
+  try {
+    return typeof schema?.['~standard']?.validate === 'function';
+  } catch {
+    return false;
+  }
 }
 
 const isName = (text: string): boolean => /^[a-z][a-z0-9-]{0,29}$/.test(text);
@@ -243,6 +296,10 @@ function isOneOf(value: unknown, allowed: readonly string[]): boolean {
 
 function isWithin(value: unknown, min: number, max: number): boolean {
   return value === undefined || (typeof value === 'number' && value >= min && value <= max);
+}
+
+function isWholeWithin(value: unknown, min: number, max: number): boolean {
+  return isWithin(value, min, max) && (value === undefined || Number.isInteger(value));
 }
 
 function isTimeZone(name: unknown): boolean {
@@ -256,8 +313,9 @@ function isTimeZone(name: unknown): boolean {
 /** A value that survives being stored as JSON unchanged: no Date, no undefined field, no NaN. */
 function isJson(value: unknown): boolean {
   try {
-    assert.deepStrictEqual(JSON.parse(JSON.stringify(value)), value);
-    return true;
+    const text = JSON.stringify(value);
+    assert.deepStrictEqual(JSON.parse(text), value);
+    return !isNestedDeeper(text, stateLevelsMax);
   } catch {
     return false;
   }

@@ -2,7 +2,8 @@
 // (shared/run-convoy.ts).
 //
 // Owns the vocabulary of a definition and its defaults; definition-check.ts lists every fault.
-import { faultsOf } from './definition-check.ts';
+import { checked, registryFaultsOf } from './definition-check.ts';
+import { shown } from './definition-shape.ts';
 import type { BodyOf, StandardSchema } from './schema.ts';
 import type { CheckedWindow, WindowDefinition } from './window-definition.ts';
 
@@ -136,10 +137,17 @@ export class DefinitionError extends Error {
   readonly faults: readonly string[];
 
   constructor(name: string, faults: readonly string[]) {
-    super(`CVY_DEFINITION: convoy '${name}' is wrong:\n  - ${faults.join('\n  - ')}`);
+    super(`CVY_DEFINITION: ${name} is wrong:\n  - ${faults.join('\n  - ')}`);
     this.name = 'DefinitionError';
     this.faults = faults;
   }
+}
+
+/** Throws DefinitionError naming every convoy of a registry that is none, and every name or queue
+ *  that two of them claim: two would take each other's messages. */
+export function assertRegistry(convoys: unknown): asserts convoys is readonly ConvoyDefinition[] {
+  const faults = registryFaultsOf(convoys);
+  if (faults.length > 0) throw new DefinitionError('the registry', faults);
 }
 
 const daySeconds = 86_400;
@@ -148,17 +156,15 @@ const daySeconds = 86_400;
 export function defineConvoy<Schema extends StandardSchema, State, Effect = undefined>(
   options: ConvoyOptions<Schema, State, Effect>,
 ): ConvoyDefinition {
-  const erased = options as unknown as ConvoyOptions<StandardSchema, unknown, unknown>;
-  const faults = faultsOf(erased);
-  if (faults.length > 0) throw new DefinitionError(String(options.name), faults);
-  const { effect } = erased;
+  const { options: erased, faults } = checked(options);
+  if (faults.length > 0) throw new DefinitionError(`convoy '${shown(erased.name)}'`, faults);
   return {
     name: erased.name,
     queue: erased.queue ?? erased.name,
     schema: erased.schema,
     initialState: erased.initialState,
-    apply: (state, message, context) => erased.apply(state, message, context),
-    effect: effect && ((message, context) => effect.call(erased, message, context)),
+    apply: erased.apply,
+    effect: erased.effect,
     effectSeconds: erased.effectSeconds ?? 30,
     retry: { attempts: 1, firstDelaySeconds: 1, factor: 2, maxDelaySeconds: 300, ...erased.retry },
     onPoison: erased.onPoison ?? 'block',
@@ -185,7 +191,7 @@ function checkedWindow(window: WindowDefinition<unknown, unknown>): CheckedWindo
     seconds: seconds ?? 0,
     everySeconds: window.everySeconds ?? seconds ?? 0,
     calendar: calendar && { unit: 'day', startsAt: '00:00', ...calendar },
-    value: (message, before) => window.value(message, before),
+    value: window.value,
     reduce: window.reduce,
     graceSeconds: window.graceSeconds ?? 0,
     quietSeconds: window.quietSeconds,

@@ -4,6 +4,7 @@
 // nobody assigns its draft.
 import { linkOf } from './chain.ts';
 import type { ConvoyDefinition } from './definition.ts';
+import { clipped } from './json.ts';
 import type { Limits, Origin, Tools } from './outputs.ts';
 import {
   type Admitted,
@@ -146,7 +147,7 @@ export function settled(
     settlement: draft.progress.settled + 1,
     outcome,
     ...(entry.code !== undefined && { code: entry.code }),
-    ...(entry.reason !== undefined && { reason: entry.reason.slice(0, 1024) }),
+    ...(entry.reason !== undefined && { reason: clipped(entry.reason) }),
     attempts,
     chain,
     ...(source === 'parked' && { healed: true }),

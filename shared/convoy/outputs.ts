@@ -2,6 +2,7 @@
 // windows that closed, each with its position and its number at that position (CONTRACT §3).
 import type { Admitted, ClosedWindow, Output } from './state.ts';
 import type { CalendarDefinition } from './window-definition.ts';
+import { synchronous } from './json.ts';
 import { aggregateOf, averageOf } from './window.ts';
 
 export interface Limits {
@@ -54,15 +55,19 @@ export function bytesOf(origin: Pick<Origin, 'tools'>, outputs: readonly Output[
 /** Consumers and roll-ups take these for what a window said. */
 const windowTypes = new Set(['window.closed', 'window.early', 'window.rolledUp']);
 
+const isType = (type: unknown): type is string =>
+  typeof type === 'string' && type.length > 0 && type.length <= 128 && type.isWellFormed();
+
 export function outputOf(
   origin: Origin,
   entry: { type: string; body: unknown; position: number; n: number; admitted: Admitted },
 ): Output {
   const { type, body, position, n, admitted } = entry;
-  if (typeof type !== 'string' || type.length === 0 || type.length > 128) {
-    throw new TypeError('emit: the type must be a text of 1-128 characters');
+  if (!isType(type)) {
+    throw new TypeError('emit: the type must be a text of 1-128 characters, well-formed');
   }
   if (windowTypes.has(type)) throw new TypeError(`emit('${type}'): the type is the windows' own`);
+  synchronous(body, `emit('${type}')`);
   const bodyText = JSON.stringify(body ?? null) as string | undefined;
   if (bodyText === undefined) throw new TypeError(`emit('${type}'): the body is not a JSON value`);
   if (origin.tools.bytes(bodyText) > origin.limits.outputBytesMax) {

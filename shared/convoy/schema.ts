@@ -2,6 +2,8 @@
 // so that any schema library fits and the core depends on none. Asynchronous schemas are refused: a
 // message is settled inside one transaction, with nothing awaited.
 
+import { synchronous } from './json.ts';
+
 export interface StandardSchema<Input = unknown, Output = Input> {
   readonly '~standard': {
     readonly version: 1;
@@ -30,8 +32,11 @@ export function checkBody(
   schema: StandardSchema,
   body: unknown,
 ): { value: unknown } | { fault: string } {
-  const result = schema['~standard'].validate(body);
-  if ('then' in result) throw new TypeError('the schema is asynchronous; use a synchronous one');
+  const given: unknown = synchronous(schema['~standard'].validate(body), 'the schema');
+  if (typeof given !== 'object' || given === null) {
+    throw new TypeError(`the schema answered ${typeof given}, not a Standard Schema result`);
+  }
+  const result = given as SchemaResult<unknown>;
   if (result.issues === undefined) return { value: result.value };
   const faults = result.issues.slice(0, 3).map((issue) => {
     const path = (issue.path ?? []).map((part) =>

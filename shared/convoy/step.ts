@@ -27,6 +27,7 @@ import {
   settled,
   taken,
 } from './draft.ts';
+import { clipped, jsonTextOf, reasonOf } from './json.ts';
 import type { ClosedWindow, Hold, Output, Progress, Settlement, StayedParked } from './state.ts';
 import { gapHold, gapOf, nextOf } from './take.ts';
 
@@ -94,7 +95,7 @@ function migrate(
 ): { progress: Progress } | { hold: Hold } {
   const { version } = definition;
   const block = (code: string, reason: string): { hold: Hold } => ({
-    hold: { kind: 'blocked', code, reason: reason.slice(0, 1024), since: tools.now },
+    hold: { kind: 'blocked', code, reason: clipped(reason), since: tools.now },
   });
   if (progress.stateVersion > version) {
     const written = `the state was written by version ${progress.stateVersion}`;
@@ -106,10 +107,10 @@ function migrate(
   try {
     for (let from = progress.stateVersion; from < version; from += 1) {
       const step = definition.migrate[from];
-      state = step === undefined ? state : JSON.parse(JSON.stringify(step(state)));
+      state = step === undefined ? state : JSON.parse(jsonTextOf(step(state), `migrate.${from}`));
     }
   } catch (error) {
-    return block('CVY_MIGRATE', error instanceof Error ? error.message : String(error));
+    return block('CVY_MIGRATE', reasonOf(error));
   }
   return { progress: { ...progress, state, stateVersion: version } };
 }

@@ -4,6 +4,7 @@
 //   W1  a window is closed exactly when end + grace <= watermark of its key.
 //   W2  every counted message is in each window of each definition that holds its event time.
 //   W3  a closed window never re-opens; an amendment raises its revision by one.
+import { jsonTextOf } from './json.ts';
 import type { Tools } from './outputs.ts';
 import type { Aggregate, ClosedWindow, OpenWindow, Progress, WindowValue } from './state.ts';
 import type { CheckedWindow } from './window-definition.ts';
@@ -43,12 +44,14 @@ export function isClosed(
   return watermark !== null && closesAt(window, end) <= watermark;
 }
 
-/** One value as an aggregate. Throws TypeError for a number that is not finite. */
+/** One value as an aggregate. Throws TypeError for what is no finite number and no bigint. */
 export function aggregateOfValue(value: number | bigint): Aggregate {
-  if (typeof value === 'number' && !Number.isFinite(value)) {
-    throw new TypeError(`a window value must be finite, not ${value}`);
-  }
+  const isValue = typeof value === 'bigint' || Number.isFinite(value);
+  if (!isValue) throw new TypeError(`a window value must be finite, not ${shown(value)}`);
   const stored: WindowValue = typeof value === 'bigint' ? value.toString() : value;
+  if (typeof stored === 'string' && stored.length > digitsMax) {
+    throw new RangeError(`a window value of over ${digitsMax} digits`);
+  }
   return { count: 1, sum: stored, min: stored, max: stored, first: stored, last: stored };
 }
 
@@ -64,8 +67,17 @@ export function join(a: Aggregate, b: Aggregate): Aggregate {
   };
 }
 
+/** What JavaScript calls it where it is no number. */
+const shown = (value: unknown): string =>
+  typeof value === 'number' ? String(value) : value === null ? 'null' : `a ${typeof value}`;
+
+const digitsMax = 1_000;
+
+/** A sum of numbers stays finite: JSON would make null of what does not. */
 function add(a: WindowValue, b: WindowValue): WindowValue {
-  if (typeof a === 'number' && typeof b === 'number') return a + b;
+  if (typeof a === 'number' && typeof b === 'number') {
+    return Math.max(-Number.MAX_VALUE, Math.min(Number.MAX_VALUE, a + b));
+  }
   return (BigInt(a) + BigInt(b)).toString();
 }
 
@@ -153,10 +165,18 @@ function addToSession(
 }
 
 function mergeSessions(a: OpenWindow, b: OpenWindow, definition: CheckedWindow): OpenWindow {
-  const result = definition.reduce?.merge?.(a.result, b.result);
+  const result = mergedResult(definition, a.result, b.result);
   const { window, start } = a;
   const end = Math.max(a.end, b.end);
   return { window, start, end, ...join(a, b), ...(result !== undefined && { result }) };
+}
+
+/** Of copies: what a handler changes in its arguments changes no window. */
+function mergedResult({ reduce }: CheckedWindow, a: unknown, b: unknown): unknown {
+  if (reduce?.merge === undefined) return undefined;
+  const copy = (value: unknown): unknown =>
+    value === undefined ? undefined : JSON.parse(JSON.stringify(value));
+  return JSON.parse(jsonTextOf(reduce.merge(copy(a), copy(b)), 'reduce.merge'));
 }
 
 /** [W3] The closed window with one more message; one that never was is closed with it alone. A

@@ -39,6 +39,7 @@ const directions: { from: RegExp; may: string[] }[] = [
     may: [
       ...['shared/outgoing.ts', 'shared/keys.ts', 'shared/errors.ts', 'shared/clock.ts'],
       ...['shared/service-bus.ts', '@azure/service-bus', '@azure/identity', 'node:'],
+      'shared/convoy/json.ts',
     ],
   },
   { from: /^shared\//, may: ['shared/', '@azure/service-bus', '@azure/identity', 'node:', 'zod'] },
