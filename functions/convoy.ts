@@ -17,16 +17,19 @@ const drainsPerGeneration = 40;
 interface GenerationInput extends InstanceInput {
   failures?: number;
   mayClose?: boolean;
+  /** Since when drains fail because a service throttles; shown as the custom status. */
+  throttledSince?: number;
 }
 
 export function* convoy(context: OrchestrationContext): Generator<Task, void, unknown> {
   const input = context.df.getInput<GenerationInput>();
   const { convoy, key, epoch } = input;
-  let { failures = 0, mayClose = false } = input;
+  let { failures = 0, mayClose = false, throttledSince } = input;
   for (let drains = 0; drains < drainsPerGeneration; drains += 1) {
     const result = yield* drainOnce(context, { convoy, key, epoch, mayClose });
     mayClose = false;
     failures = result.kind === 'failed' ? failures + 1 : 0;
+    throttledSince = showThrottling(context, result, throttledSince);
     switch (result.kind) {
       case 'fenced': // H3
       case 'closed': // H6
@@ -35,7 +38,7 @@ export function* convoy(context: OrchestrationContext): Generator<Task, void, un
       case 'more':
         break;
       case 'failed': // H7: back-off timer, then drain
-        yield timer(context, backoffMs(failures));
+        yield timer(context, Math.max(backoffMs(failures), result.throttled?.retryAfterMs ?? 0));
         break;
       case 'retryAt': // H8: one durable timer; wakes do not shorten it
         yield context.df.createTimer(new Date(result.at));
@@ -45,7 +48,26 @@ export function* convoy(context: OrchestrationContext): Generator<Task, void, un
         break;
     }
   }
-  context.df.continueAsNew({ convoy, key, epoch, failures, mayClose });
+  const shown = throttledSince === undefined ? {} : { throttledSince };
+  context.df.continueAsNew({ convoy, key, epoch, failures, mayClose, ...shown });
+}
+
+/** Says in the custom status that a service throttles the key: no further write, for the hub stores
+ *  it with what it stores anyway. Returns since when. */
+function showThrottling(
+  context: OrchestrationContext,
+  result: DrainResult,
+  since: number | undefined,
+): number | undefined {
+  const throttled = result.kind === 'failed' ? result.throttled : undefined;
+  if (throttled === undefined) {
+    // An object without it: hosts take null for "not changed".
+    if (since !== undefined) context.df.setCustomStatus({ throttled: null });
+    return undefined;
+  }
+  const begun = since ?? context.df.currentUtcDateTime.getTime();
+  context.df.setCustomStatus({ throttled: { by: throttled.by, since: begun } });
+  return begun;
 }
 
 /** [H7] An activity that could not even run is a failed drain. */

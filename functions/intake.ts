@@ -9,6 +9,7 @@ import * as df from 'durable-functions';
 import { realClock } from '../shared/clock.ts';
 import type { ConvoyDefinition } from '../shared/convoy/definition.ts';
 import { takeIn } from '../shared/engine/intake.ts';
+import { throttleOf } from '../shared/engine/patience.ts';
 import { reasonOf } from '../shared/errors.ts';
 import { convoys } from './convoys/registry.ts';
 import { engineWith } from './wiring/deps.ts';
@@ -40,9 +41,11 @@ async function intake(
     received: receivedOf(body, context),
     clock: realClock,
     open: () => engineWith(instancesOf(context)),
-    onFailure: (error, failures) =>
+    onFailure(error, failures) {
+      if (throttleOf(error) !== undefined) return; // told once for all keys
       context.warn(
         `intake of '${convoy}' tries again after failure ${failures}: ${reasonOf(error)}`,
-      ),
+      );
+    },
   });
 }

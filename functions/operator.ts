@@ -8,16 +8,19 @@ import { realClock } from '../shared/clock.ts';
 import { operate } from '../shared/engine/operate.ts';
 import { replayDead, replayQuarantined } from '../shared/engine/replay.ts';
 import { serviceBusAddress } from '../shared/service-bus.ts';
+import { throttlingAnswer } from '../shared/throttling.ts';
 import { convoys } from './convoys/registry.ts';
 import type { HealthDeps, OperatorDeps, Surroundings } from './operator/deps.ts';
 import { createServiceBusPing } from './operator/health.ts';
 import { problemLine, problemOf } from './operator/problem.ts';
 import { boardResponse, respond, routes } from './operator/routes.ts';
-import { deps, freshEngineWith } from './wiring/deps.ts';
-import { instancesOf } from './wiring/instances.ts';
+import { deps, freshEngineWith, instanceName, throttling } from './wiring/deps.ts';
+import { customStatusOf, instancesOf } from './wiring/instances.ts';
 
 /** The CLI and many front ends give up an answer after 30 s. */
 const replayMsMax = 20_000;
+
+const throttlingNow = (): object => throttlingAnswer(throttling, instanceName);
 
 const health: HealthDeps = {
   clock: realClock,
@@ -26,6 +29,7 @@ const health: HealthDeps = {
     () => serviceBusAddress(process.env),
     convoys[0]?.queue ?? 'orders',
   ),
+  throttling: throttlingNow,
 };
 
 function surroundingsOf(context: InvocationContext): Surroundings {
@@ -45,6 +49,8 @@ function surroundingsOf(context: InvocationContext): Surroundings {
             request,
             engine.clock.now() + replayMsMax,
           ),
+        customStatusOf: (instanceId) => customStatusOf(context, instanceId),
+        throttling: throttlingNow,
         replayQuarantined: async (request) =>
           replayQuarantined(await freshEngineWith(instancesOf(context)), request),
       };

@@ -220,6 +220,11 @@ export const errorRegistry = {
     remedy: 'check that it runs and that the address is right',
     settlement: 'redeliver',
   },
+  CVY_THROTTLED: {
+    meaning: 'a service limits the rate of requests',
+    remedy: 'try again later; if it lasts, raise the RU/s of Cosmos DB or the Service Bus tier',
+    settlement: 'redeliver',
+  },
   CVY_PORT_BUSY: {
     meaning: 'a port of the local stack is in use',
     remedy: 'stop what uses it or choose another with the flag that the message names',

@@ -17,9 +17,12 @@ import { type Clock, realClock } from './clock.ts';
 import type { Output } from './convoy/state.ts';
 import type { RollUpPart, RollUpPublisher } from './engine/roll-up-publish.ts';
 import { outputMessageId } from './keys.ts';
+import { brokerBusy } from './service-bus.ts';
+import type { Refused } from './throttling.ts';
 
 export interface OutputPublisher extends RollUpPublisher {
-  /** Rejects with the client's error when the broker has not accepted everything. */
+  /** Rejects when the broker has not accepted everything: with BrokerBusy when it throttles, else
+   *  with the client's error. */
   publish(convoy: string, key: string, outputs: readonly Output[]): Promise<void>;
   close(): Promise<void>;
 }
@@ -30,9 +33,15 @@ const sendMsMax = 60_000;
 /** The broker did not answer in time; whether it has accepted the send is not known. */
 export class SendTooLong extends Error {}
 
+export interface PublisherOptions {
+  clock?: Clock;
+  /** Called for every send that the broker refused for its rate or the size of the queue. */
+  onThrottled?: (refused: Refused) => void;
+}
+
 export function createPublisher(
   open: () => Promise<ServiceBusClient>,
-  clock: Clock = realClock,
+  { clock = realClock, onThrottled = () => undefined }: PublisherOptions = {},
 ): OutputPublisher {
   const limit = new SendLimit(clock);
   let client: Promise<ServiceBusClient> | undefined;
@@ -43,11 +52,21 @@ export function createPublisher(
     senders.set(convoy, sender);
     return sender;
   };
+  const within = async <Result>(call: Call<Result>): Promise<Result> => {
+    try {
+      return await limit.of(call);
+    } catch (error) {
+      const busy = brokerBusy(error);
+      if (busy === undefined) throw error;
+      onThrottled(busy);
+      throw busy;
+    }
+  };
   const sendBy = async (
     sender: ServiceBusSender,
     what: ServiceBusMessageBatch | ServiceBusMessage,
   ): Promise<void> => {
-    await limit.of((abortSignal) => sender.sendMessages(what, { abortSignal }));
+    await within((abortSignal) => sender.sendMessages(what, { abortSignal }));
     limit.reset();
   };
   return {
@@ -57,7 +76,7 @@ export function createPublisher(
     async publish(convoy, key, outputs) {
       const sender = await senderOf(convoy);
       const messages = outputs.map((output) => toMessage(convoy, key, output));
-      const newBatch = () => limit.of((abortSignal) => sender.createMessageBatch({ abortSignal }));
+      const newBatch = () => within((abortSignal) => sender.createMessageBatch({ abortSignal }));
       const send = (what: ServiceBusMessageBatch | ServiceBusMessage) => sendBy(sender, what);
       let batch = await newBatch();
       for (const message of messages) {
@@ -77,6 +96,8 @@ export function createPublisher(
   };
 }
 
+type Call<Result> = (abortSignal: AbortSignal) => Promise<Result>;
+
 /** Gives up a call that takes too long; the next one may take twice as long, until a send succeeds:
  *  a broker that is slow, not gone, is not sent ever more of the same. */
 class SendLimit {
@@ -91,7 +112,7 @@ class SendLimit {
     this.#limitMs = sendMsFirst;
   }
 
-  async of<Result>(call: (abortSignal: AbortSignal) => Promise<Result>): Promise<Result> {
+  async of<Result>(call: Call<Result>): Promise<Result> {
     const limitMs = this.#limitMs;
     const controller = new AbortController();
     const timer = this.#clock.after(limitMs, () => controller.abort());

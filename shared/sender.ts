@@ -20,8 +20,9 @@ import type { Clock } from './clock.ts';
 import { ConvoyError, reasonOf } from './errors.ts';
 import { assertConvoyName, stamp } from './outgoing.ts';
 import type { OutgoingMessage, StampedMessage } from './outgoing.ts';
-import { openServiceBusClient, serviceBusFault } from './service-bus.ts';
+import { brokerBusy, openServiceBusClient, serviceBusFault } from './service-bus.ts';
 import type { ServiceBusAddress, ServiceBusFault } from './service-bus.ts';
+import type { Refused } from './throttling.ts';
 
 export type { OutgoingMessage } from './outgoing.ts';
 
@@ -40,6 +41,8 @@ export interface SenderOptions {
   /** Queue of a convoy whose definition names another one than itself. */
   queues?: Readonly<Record<string, string>>;
   clock?: Clock;
+  /** Called for every try that the broker refused for its rate or the size of the queue. */
+  onThrottled?: (refused: Refused) => void;
 }
 
 export interface SendProgress {
@@ -254,9 +257,12 @@ function createWire(address: ServiceBusAddress, options: SenderOptions): Wire {
         return result;
       } catch (error) {
         const limitMs = answeredOnce ? retryForMs : (options.connectWithinMs ?? retryForMs);
-        const isLate = clock.now() - startedAt + pauseMs > limitMs;
+        const busy = brokerBusy(error);
+        if (busy !== undefined) options.onThrottled?.(busy);
+        const waitMs = Math.max(pauseMs, busy?.retryAfterMs ?? 0);
+        const isLate = clock.now() - startedAt + waitMs > limitMs;
         if (faultOf(error) !== 'transient' || isLate) throw refusal(queue, error);
-        await pause(clock, pauseMs, closed.signal);
+        await pause(clock, waitMs, closed.signal);
       }
       pauseMs = Math.min(pauseMs * 2, longestPauseMs);
       attemptMs = Math.min(attemptMs * 2, attemptMsMax);
@@ -335,6 +341,8 @@ function refusal(queue: string, error: unknown): ConvoyError {
     case 'unauthorized':
       return new ConvoyError('CVY_SETTINGS', 'the broker refuses the key or identity', because);
     case 'transient':
+      if (brokerBusy(error))
+        return new ConvoyError('CVY_THROTTLED', `queue ${queue}: ${reasonOf(error)}`, because);
       return new ConvoyError('CVY_UNREACHABLE', `queue ${queue}: ${reasonOf(error)}`, because);
     case 'permanent':
       return new ConvoyError('CVY_BAD_REQUEST', `queue ${queue}: ${reasonOf(error)}`, because);

@@ -11,6 +11,7 @@ import { ServiceBusClient } from '@azure/service-bus';
 import type { RetryOptions } from '@azure/service-bus';
 import type { TokenCredential } from '@azure/identity';
 import { ConvoyError } from './errors.ts';
+import { BrokerBusy } from './throttling.ts';
 
 /** Where a namespace is and who asks. `clientId` names a user-assigned identity. */
 export type ServiceBusAddress =
@@ -60,6 +61,19 @@ export async function identityOf(clientId: string | undefined): Promise<TokenCre
   const { DefaultAzureCredential, ManagedIdentityCredential } = await import('@azure/identity');
   return clientId ? new ManagedIdentityCredential({ clientId }) : new DefaultAzureCredential();
 }
+
+/** A refusal for the rate (50009: "wait 2 seconds") or for the size of the queue [SB 5.10, 18.4];
+ *  undefined of any other error. The client's own retries hide it: who asks has turned them off. */
+export function brokerBusy(error: unknown): BrokerBusy | undefined {
+  if (!(error instanceof Error) || !('code' in error)) return undefined;
+  if (error.code === 'QuotaExceeded') return new BrokerBusy({ code: error.code }, { cause: error });
+  if (error.code !== 'ServiceBusy') return undefined;
+  const seconds = Number(/wait (\d+) seconds/i.exec(error.message)?.[1] ?? 2);
+  const retryAfterMs = Math.min(seconds * 1000, busyMsMax);
+  return new BrokerBusy({ code: error.code, retryAfterMs }, { cause: error });
+}
+
+const busyMsMax = 30_000;
 
 /** What a caller can do about a client error. */
 export type ServiceBusFault =

@@ -10,6 +10,7 @@ import {
   type Progress,
   withDefaults,
 } from '../../shared/convoy/state.ts';
+import { hotOf } from '../../shared/convoy/hot.ts';
 import { averageOf } from '../../shared/convoy/window.ts';
 import type {
   DeadItem,
@@ -29,6 +30,19 @@ export interface KeyFacts {
   progress: ProgressItem | undefined;
   /** When the message at cursor + 1 was admitted; undefined without backlog. */
   headAdmittedAt: number | undefined;
+}
+
+/** Which service makes the drains of a key fail by limiting its rate, and since when. */
+export interface Throttled {
+  by: string;
+  since: number;
+}
+
+/** Read from the custom status of the key's instance (functions/convoy.ts). */
+export function throttledIn(customStatus: unknown): Throttled | null {
+  const status = customStatus as { throttled?: Throttled | null } | null | undefined;
+  const throttled = status?.throttled;
+  return typeof throttled?.since === 'number' ? throttled : null;
 }
 
 const instantOrNull = (ms: number | null | undefined): string | null =>
@@ -90,6 +104,7 @@ export function summaryAnswer({ gate, progress, headAdmittedAt }: KeyFacts, nowM
     headAgeSeconds: headAgeMs === null ? null : Math.floor(headAgeMs / 1000),
     parked: parkedOf(progress),
     hold: holdAnswer(holdOf(gate, progress)),
+    hot: hotOf(gate, progress && withDefaults(progress), nowMs),
     updatedAt: isoInstant(Math.max(gate.writtenAt, progress?.writtenAt ?? 0)),
   };
 }
@@ -98,7 +113,7 @@ export type Summary = ReturnType<typeof summaryAnswer>;
 
 /** `GET /convoys/{convoy}/{key}`. `lanes` is empty until lanes are built. */
 export function detailAnswer(
-  facts: KeyFacts & { repeats: number; deadLettered: number },
+  facts: KeyFacts & { repeats: number; deadLettered: number; throttled: Throttled | null },
   nowMs: number,
 ) {
   const { gate, progress } = facts;
@@ -106,6 +121,10 @@ export function detailAnswer(
     ...summaryAnswer(facts, nowMs),
     state: progress?.state ?? null,
     windows: (progress?.openWindows ?? []).map((window) => openWindowAnswer(window)),
+    throttled: facts.throttled && {
+      by: facts.throttled.by,
+      since: isoInstant(facts.throttled.since),
+    },
     lanes: [],
     chain: progress?.chain ?? '',
     instanceId: gate.epoch > 0 ? instanceIdOf(gate.convoy, gate.key, gate.epoch) : null,
@@ -292,7 +311,7 @@ export function rollUpAnswer(item: RollUpItem) {
 }
 
 /** `GET /stats`. */
-export function statsAnswer(totals: Totals, nowMs: number) {
+export function statsAnswer(totals: Totals, throttling: object, nowMs: number) {
   const settledOutcomes = ['applied', 'rejected', 'invalid', 'skipped', 'parked'];
   const settled = settledOutcomes.reduce((sum, name) => sum + (totals.counts[name] ?? 0), 0);
   return {
@@ -305,5 +324,6 @@ export function statsAnswer(totals: Totals, nowMs: number) {
       ...totals.counts,
       waiting: Math.max(0, totals.admitted - settled),
     },
+    throttling,
   };
 }

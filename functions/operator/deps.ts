@@ -20,6 +20,10 @@ export interface OperatorDeps {
   operate(request: OperatorRequest): Promise<void>;
   /** Admits dead-lettered messages of a key, as many as one call may; the same errors. */
   replayDead(request: ReplayRequest): Promise<ReplayReport>;
+  /** The custom status of an instance of the hub; rejects when the hub does not answer. */
+  customStatusOf(instanceId: string): Promise<unknown>;
+  /** What this instance has met of services that limit its rate (shared/throttling.ts). */
+  throttling(): object;
   replayQuarantined(request: QuarantineReplay): Promise<QuarantineReplayed>;
 }
 
@@ -29,6 +33,7 @@ export interface HealthDeps {
   /** One round trip to each; rejects when it does not answer. */
   checkStore(): Promise<void>;
   pingServiceBus(): Promise<void>;
+  throttling(): object;
 }
 
 export interface Surroundings {

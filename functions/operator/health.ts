@@ -28,7 +28,8 @@ export async function showHealth(deps: HealthDeps, call: Call) {
     probe(clock, 'serviceBus', () => deps.pingServiceBus()),
   ]);
   const isWell = dependencies.every(({ status }) => status === 'ok');
-  return { status: isWell ? 'ok' : 'failing', at: isoInstant(clock.now()), dependencies };
+  const status = isWell ? 'ok' : 'failing';
+  return { status, at: isoInstant(clock.now()), dependencies, throttling: deps.throttling() };
 }
 
 async function probe(clock: Clock, name: string, check: () => Promise<void>) {

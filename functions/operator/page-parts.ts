@@ -64,6 +64,8 @@ const tones = {
   publishing: 'wait',
   blocked: 'stop',
   paused: 'wait',
+  hot: 'wait',
+  throttled: 'wait',
 };
 const mark = (word) => h('span', { class: 'mark ' + (tones[word] || 'calm') }, word);
 const count = (n) =>
@@ -134,7 +136,7 @@ const listColumns = [
     cell: (i) => h('a', { href: detailHref(i), 'data-focus': detailHref(i) }, i.key),
   },
   { title: 'Convoy', cell: (i) => i.convoy },
-  { title: 'Phase', cell: (i) => mark(i.phase) },
+  { title: 'Phase', cell: (i) => (i.hot ? [mark(i.phase), ' ', hotMark(i.hot)] : mark(i.phase)) },
   { title: 'Backlog', kind: 'n', cell: (i) => count(i.backlog) },
   { title: 'Head waits', kind: 'n', cell: (i) => age(i.headAgeSeconds) },
   { title: 'Parked', kind: 'n', cell: (i) => (i.parked ? count(i.parked) : '–') },
@@ -142,6 +144,8 @@ const listColumns = [
   { title: 'Settled to', kind: 'n', cell: (i) => count(i.cursor) + ' / ' + count(i.tail) },
   { title: 'Changed', cell: (i) => ago(i.updatedAt) },
 ];
+const hotMark = (hot) =>
+  h('span', { class: 'mark wait', title: hot.advice }, 'hot ' + hot.messagesPerSecond + '/s');
 const holdCell = (hold) =>
   hold.kind === 'none'
     ? h('span', { class: 'calm' }, '–')

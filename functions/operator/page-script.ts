@@ -168,6 +168,30 @@ function factsOf(d) {
             ? h('p', { class: 'small' }, 'Next attempt ', instant(hold.nextAttemptAt))
             : null,
         ),
+    d.hot
+      ? h(
+          'div',
+          { class: 'hold wait' },
+          h(
+            'p',
+            {},
+            mark('hot'),
+            ' for ' + age(d.hot.sinceSeconds),
+            ' · settles ' + d.hot.messagesPerSecond + '/s',
+            ' · ' + d.hot.arrivalsPerSecond + '/s come',
+            ' · limit: ' + d.hot.limit,
+          ),
+          h('p', {}, d.hot.advice),
+        )
+      : '',
+    d.throttled
+      ? h(
+          'div',
+          { class: 'hold wait' },
+          h('p', {}, mark('throttled'), ' by ' + d.throttled.by, ' since ', ago(d.throttled.since)),
+          h('p', { class: 'small' }, 'The key waits as asked; no message has failed.'),
+        )
+      : '',
     h(
       'dl',
       {},
@@ -213,11 +237,23 @@ function ask(action, detail) {
   };
 }
 
+/** Services that have limited the rate within the last minute, as far as this instance knows. */
+function throttledNow(throttling) {
+  const names = ['cosmos', 'serviceBus'].filter(
+    (name) => Date.now() - Date.parse(throttling?.[name]?.lastAt) < 60000,
+  );
+  if (!names.length) return null;
+  const counts = names.map((name) => name + ' ' + throttling[name].count);
+  const title = 'refused requests since ' + throttling.since + ', instance ' + throttling.instance;
+  return { text: 'throttled: ' + counts.join(', '), title };
+}
+
 async function drawFigures() {
   const [stats, health] = await Promise.all([api('/stats'), api('/health')]);
   const figure = (name, value) => h('span', {}, h('b', {}, count(value)), ' ' + name);
   const failing = health.dependencies.filter((d) => d.status !== 'ok').map((d) => d.name);
-  show('figures', [stats.convoys, stats.messages, stats.holds, failing], () => [
+  const throttling = throttledNow(health.throttling);
+  show('figures', [stats.convoys, stats.messages, stats.holds, failing, throttling], () => [
     figure('keys', stats.convoys),
     figure('admitted', stats.messages.admitted),
     figure('waiting', stats.messages.waiting),
@@ -225,6 +261,7 @@ async function drawFigures() {
     failing.length
       ? h('span', { class: 'mark stop' }, failing.join(', ') + ' failing')
       : h('span', { class: 'mark well' }, 'all services answer'),
+    throttling ? h('span', { class: 'mark wait', title: throttling.title }, throttling.text) : '',
   ]);
 }
 

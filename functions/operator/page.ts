@@ -58,6 +58,9 @@ export const boardPage = `<!doctype html>
       <label class="tick">
         <input type="checkbox" name="parked" value="true">with parked only
       </label>
+      <label class="tick">
+        <input type="checkbox" name="hot" value="true">hot only
+      </label>
     </form>
     <div id="list"></div>
   </section>

@@ -18,6 +18,7 @@ const statusPerCode: Partial<Record<ErrorCode, number>> = {
   CVY_CONFLICT: 409,
   CVY_BODY_TOO_LARGE: 413,
   CVY_UNREACHABLE: 503,
+  CVY_THROTTLED: 503,
 };
 
 export interface Problem {
@@ -47,6 +48,9 @@ export function problemOf(error: unknown): Problem {
 
 function knownError(error: unknown): ConvoyError {
   if (error instanceof ConvoyError) return error;
+  if (error instanceof StoreUnavailable && error.isThrottled) {
+    return new ConvoyError('CVY_THROTTLED', 'Cosmos DB limits the rate', { cause: error });
+  }
   if (error instanceof StoreUnavailable) {
     return new ConvoyError('CVY_UNREACHABLE', 'the store does not answer now', { cause: error });
   }

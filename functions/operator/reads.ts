@@ -8,8 +8,9 @@
 // R3. An idle key has a backlog only where messages are taken and not settled (H6 closes only at
 //     cursor = tail), so `backlog=true` asks the active and held ones and those with something
 //     aside, and never walks the idle ones.
+import { hotAfterMs } from '../../shared/convoy/busy.ts';
 import { ConvoyError } from '../../shared/errors.ts';
-import { convoyIdOf, convoyNamePattern } from '../../shared/keys.ts';
+import { convoyIdOf, convoyNamePattern, instanceIdOf } from '../../shared/keys.ts';
 import type { GateItem, ProgressItem } from '../../shared/store/items.ts';
 import type { ConvoyStore, GateFilter, Page } from '../../shared/store/store.ts';
 import {
@@ -24,8 +25,9 @@ import {
   rollUpAnswer,
   statsAnswer,
   summaryAnswer,
+  throttledIn,
 } from './answers.ts';
-import type { KeyFacts, Summary } from './answers.ts';
+import type { KeyFacts, Summary, Throttled } from './answers.ts';
 import type { OperatorDeps } from './deps.ts';
 import { pageOf } from './paging.ts';
 import type { PageRequest, Source } from './paging.ts';
@@ -70,7 +72,7 @@ function pageRequest(call: Call, route: string): PageRequest {
 
 /** `GET /convoys` */
 export async function listConvoys({ store, clock }: OperatorDeps, call: Call) {
-  assertParameters(call, ['convoy', 'status', 'parked', 'backlog', 'limit', 'continuation']);
+  assertParameters(call, ['convoy', 'status', 'parked', 'backlog', 'hot', 'limit', 'continuation']);
   const convoy = call.query.get('convoy') ?? undefined;
   if (convoy !== undefined && !convoyNamePattern.test(convoy)) {
     throw new ConvoyError('CVY_BAD_REQUEST', `convoy=${convoy}; a convoy's name is expected`);
@@ -79,12 +81,15 @@ export async function listConvoys({ store, clock }: OperatorDeps, call: Call) {
   const withBacklog = flagIn(call, 'backlog');
   const request = pageRequest(call, 'convoys');
   const isParked = flagIn(call, 'parked');
+  const isHot = flagIn(call, 'hot');
+  const hotUpTo = isHot ? clock.now() - hotAfterMs : undefined;
   const narrow: Narrow = convoy === undefined ? {} : { convoy };
   const passes = (summary: Summary): boolean =>
     (!withBacklog || summary.backlog > 0) &&
     (!isParked || summary.parked > 0) &&
+    (!isHot || summary.hot !== null) &&
     matches(summary, status);
-  const sources = gateSources({ store, narrow, status, withBacklog, isParked }).map(
+  const sources = gateSources({ store, narrow, status, withBacklog, isParked, hotUpTo }).map(
     (source): Source<Summary> =>
       async (limit, continuation) => {
         const page = await source(limit, continuation);
@@ -111,8 +116,9 @@ function gateSources(ask: {
   status: Status;
   withBacklog: boolean;
   isParked: boolean;
+  hotUpTo: number | undefined;
 }): Source<GateItem>[] {
-  const { store, narrow, status, withBacklog } = ask;
+  const { store, narrow, status, withBacklog, hotUpTo } = ask;
   const ofPhase =
     (phase?: GateItem['phase']): Source<GateItem> =>
     (limit, continuation) =>
@@ -125,6 +131,11 @@ function gateSources(ask: {
       return { ...page, items: page.items.filter((gate) => gate.phase === phase) };
     };
   };
+  if (hotUpTo !== undefined) {
+    const hot: Source<GateItem> = (limit, continuation) =>
+      store.listBusy(hotUpTo, { ...narrow, limit, ...pick(continuation) });
+    return [hot];
+  }
   if (ask.isParked) return [aside()];
   const hold = holds.find((kind) => kind === status);
   if (hold) return [gatesOf(store, (filter) => store.listHeld(hold, { ...narrow, ...filter }))];
@@ -186,20 +197,30 @@ export async function showConvoy(deps: OperatorDeps, call: Call) {
 }
 
 /** The detail of a key; CVY_NOT_FOUND when the key is unknown. */
-export async function detailOf({ store, clock }: OperatorDeps, convoy: string, key: string) {
+export async function detailOf(deps: OperatorDeps, convoy: string, key: string) {
+  const { store, clock } = deps;
   const convoyId = convoyIdOf(convoy, key);
   const [gate, progress] = await Promise.all([
     store.readGate(convoyId),
     store.readProgress(convoyId),
   ]);
   if (!gate) throw unknownKey(convoy, key);
-  const [facts, repeats, dead] = await Promise.all([
+  const [facts, repeats, dead, throttled] = await Promise.all([
     factsOf(store, gate.item, progress?.item),
     store.countRepeats(convoyId),
     store.listDead(convoyId, { limit: limitMax }),
+    throttledOf(deps, gate.item),
   ]);
   const deadLettered = dead.items.filter((item) => item.replayedAt === undefined).length;
-  return detailAnswer({ ...facts, repeats, deadLettered }, clock.now());
+  return detailAnswer({ ...facts, repeats, deadLettered, throttled }, clock.now());
+}
+
+/** The hub knows without a write of ours; where it does not answer, nothing is said. */
+async function throttledOf(deps: OperatorDeps, gate: GateItem): Promise<Throttled | null> {
+  if (gate.phase !== 'active') return null;
+  const instanceId = instanceIdOf(gate.convoy, gate.key, gate.epoch);
+  const status = await deps.customStatusOf(instanceId).catch(() => null);
+  return throttledIn(status);
 }
 
 /** `GET …/messages`. Dead-lettered ones have no position: only their own outcome lists them. */
@@ -298,7 +319,7 @@ export async function listQuarantine({ store }: OperatorDeps, call: Call) {
 }
 
 /** `GET /stats` */
-export async function showStats({ store, clock }: OperatorDeps, call: Call) {
+export async function showStats({ store, clock, throttling }: OperatorDeps, call: Call) {
   assertParameters(call, []);
-  return statsAnswer(await store.totals(), clock.now());
+  return statsAnswer(await store.totals(), throttling(), clock.now());
 }

@@ -56,6 +56,7 @@ export const routes: readonly Route[] = [
     methods: get,
     route: 'convoys/{convoy}/{key}',
     answer: withDeps(showConvoy),
+    needsHub: true,
   },
   {
     name: 'apiEnqueue',

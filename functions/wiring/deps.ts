@@ -1,5 +1,6 @@
 // What every edge of the app shares: store, publisher, sender, definitions, made once per process
 // from the app settings. The connection strings are the only switch between laptop and Azure.
+import { hostname } from 'node:os';
 import { realClock } from '../../shared/clock.ts';
 import { type DeadLetters, createDeadLetters } from '../../shared/dead-letters.ts';
 import { assertRegistry } from '../../shared/convoy/definition.ts';
@@ -12,6 +13,7 @@ import { openServiceBusClient, serviceBusAddress } from '../../shared/service-bu
 import { type CosmosStore, createCosmosStore } from '../../shared/store/cosmos.ts';
 import { rememberingStore } from '../../shared/store/remembering.ts';
 import { cosmosSettings } from '../../shared/store/cosmos-settings.ts';
+import { type Refused, createThrottling } from '../../shared/throttling.ts';
 import { convoys } from '../convoys/registry.ts';
 
 assertRegistry(convoys);
@@ -25,6 +27,12 @@ export interface Deps {
   publisher: OutputPublisher;
   deadLetters: DeadLetters;
 }
+
+const log = createLog(process.env['CONVOY_LOG'] === 'info' ? 'info' : 'warn');
+
+/** Of this process, also while nothing can be opened. */
+export const throttling = createThrottling({ clock: realClock, log });
+export const instanceName = process.env['WEBSITE_INSTANCE_ID'] ?? `${hostname()}:${process.pid}`;
 
 let opened: Promise<Deps> | undefined;
 
@@ -61,23 +69,26 @@ async function open(): Promise<Deps> {
   const address = serviceBusAddress(env);
   // The drain tries again, at once after a short fault; the client would wait for 30 s first.
   const retryOptions = { maxRetries: 0 };
-  const publisher = createPublisher(() => openServiceBusClient(address, { retryOptions }));
+  const busy = { onThrottled: (refused: Refused) => throttling.note('serviceBus', refused) };
+  const publisher = createPublisher(() => openServiceBusClient(address, { retryOptions }), busy);
   const queues = Object.fromEntries(convoys.map(({ name, queue }) => [name, queue]));
-  const store = await createCosmosStore(cosmosSettings(env));
+  const store = await createCosmosStore(cosmosSettings(env), {
+    onThrottled: (retryAfterMs) => throttling.note('cosmos', { code: '429', retryAfterMs }),
+  });
   return {
     store,
     engine: {
       store: rememberingStore(store),
       publisher,
       clock: realClock,
-      log: createLog(env['CONVOY_LOG'] === 'info' ? 'info' : 'warn'),
+      log,
       definitions: new Map(convoys.map((definition) => [definition.name, definition])),
       limits: defaultLimits,
       settings: defaultSettings,
       started: new Set(),
       startedAt: realClock.now(),
     },
-    sender: createSender(address, { queues }),
+    sender: createSender(address, { queues, ...busy }),
     publisher,
     deadLetters: createDeadLetters(() => openServiceBusClient(address), realClock),
   };

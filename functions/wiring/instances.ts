@@ -8,6 +8,15 @@ export const orchestratorName = 'convoy';
 export const drainName = 'drain';
 export const wakeName = 'wake';
 
+/** What the orchestrator says of itself (functions/convoy.ts); undefined: no such instance. */
+export async function customStatusOf(
+  context: InvocationContext,
+  instanceId: string,
+): Promise<unknown> {
+  const status = await df.getClient(context).getStatus(instanceId);
+  return status?.customStatus;
+}
+
 /** The client is made when it is first needed: most messages of a burst need none. */
 export function instancesOf(context: InvocationContext): Instances {
   let made: DurableClient | undefined;

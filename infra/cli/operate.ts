@@ -14,6 +14,7 @@ interface ListFlags extends Flags {
   status?: string;
   parked?: true;
   backlog?: true;
+  hot?: true;
   limit?: number;
   continuation?: string;
 }
@@ -51,6 +52,7 @@ export function addOperateCommands(program: Command, ended: (code: number) => vo
     .option('--status <s>', 'idle, active, held, none, retrying, blocked, paused or publishing')
     .option('--parked', 'only with parked messages')
     .option('--backlog', 'only with backlog')
+    .option('--hot', 'only keys without a pause for 30 s, and what limits them')
     .option('--limit <n>', 'at most so many', wholeNumber(1, 500))
     .option('--continuation <token>', 'go on where the last list ended')
     .action(async (_, command: Command) => {
@@ -63,6 +65,7 @@ export function addOperateCommands(program: Command, ended: (code: number) => vo
           status: flags.status,
           parked: flags.parked && 'true',
           backlog: flags.backlog && 'true',
+          hot: flags.hot && 'true',
           limit: flags.limit?.toString(),
           continuation: flags.continuation,
         },
@@ -128,16 +131,22 @@ function addAction(program: Command, { verb, description, ended }: Action): void
 function listed(answer: unknown): string[] {
   const items = isRecord(answer) && Array.isArray(answer['items']) ? answer['items'] : [];
   if (items.length === 0) return ['no keys'];
-  const heading = ['CONVOY', 'KEY', 'PHASE', 'EPOCH', 'BACKLOG', 'AGE s', 'HOLD'];
+  const heading = ['CONVOY', 'KEY', 'PHASE', 'EPOCH', 'BACKLOG', 'AGE s', 'HOLD', 'HOT'];
   const lines = items.filter(isRecord).map((item) => {
     const hold = item['hold'];
     const kind = isRecord(hold) ? hold['kind'] : hold;
     const cells = [item['convoy'], item['key'], item['phase'], item['epoch'], item['backlog']];
-    return [...cells, item['headAgeSeconds'], kind].map(cell);
+    return [...cells, item['headAgeSeconds'], kind, hotCell(item['hot'])].map(cell);
   });
   const continuation = isRecord(answer) ? answer['continuation'] : undefined;
   const more = typeof continuation === 'string' ? [`more: --continuation ${continuation}`] : [];
   return [...aligned([heading, ...lines]), ...more];
+}
+
+/** Messages per second and what limits them. */
+function hotCell(hot: unknown): string | null {
+  if (!isRecord(hot)) return null;
+  return `${String(hot['messagesPerSecond'])}/s ${String(hot['limit'])}`;
 }
 
 function cell(value: unknown): string | number {

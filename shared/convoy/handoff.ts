@@ -14,6 +14,7 @@
 //   H6  closing and resting move the fence: progress.epoch > gate.epoch unless active.
 //   H8  a held gate carries hold and cursor; admits only append to it.
 import assert from 'node:assert/strict';
+import { busyAfterAdmit } from './busy.ts';
 import { type Gate, type Hold, type Progress, initialGate, noHold } from './state.ts';
 
 export interface AdmitInput {
@@ -47,6 +48,7 @@ export function admit(gate: Gate | undefined, input: AdmitInput): AdmitStep {
     lastMessageId: input.messageId,
     lastAdmittedAt: input.at,
     sequence: input.sequence,
+    busy: busyAfterAdmit(before, input.at),
     writtenAt: input.at,
   };
   const wake = before.phase === 'active' && before.waiting;
@@ -62,7 +64,7 @@ export function isCurrent(gate: Gate, progress: Progress, epoch: number): boolea
 export function wait(gate: Gate, progress: Progress, at: number): Gate {
   assert.equal(progress.cursor, gate.tail, 'H4: waits only without backlog');
   assert.equal(gate.phase, 'active', 'H4: only an active gate waits');
-  return { ...gate, waiting: true, writtenAt: at };
+  return { ...gate, waiting: true, busy: undefined, writtenAt: at };
 }
 
 /** [H11] Whether outputs may still lie in the outbox. */
@@ -88,9 +90,10 @@ export function close(
     'H6: closes only with cursor = tail, no hold, nothing to publish',
   );
   assert.equal(gate.phase, 'active', 'H6: only an active gate closes');
+  const { at: writtenAt, dueAt } = options;
   return {
-    gate: { ...gate, phase: 'idle', waiting: false, dueAt: options.dueAt, writtenAt: options.at },
-    progress: { ...progress, epoch: gate.epoch + 1, writtenAt: options.at },
+    gate: { ...gate, phase: 'idle', waiting: false, busy: undefined, dueAt, writtenAt },
+    progress: { ...progress, epoch: gate.epoch + 1, writtenAt },
   };
 }
 
@@ -110,6 +113,7 @@ export function rest(
       ...gate,
       phase: 'held',
       waiting: false,
+      busy: undefined,
       hold: progress.hold,
       cursor: progress.cursor,
       writtenAt: at,
@@ -125,6 +129,7 @@ export function reopen(
   options: { at: number; hold?: Hold },
 ): { gate: Gate; progress: Progress } {
   const epoch = Math.max(gate.epoch, progress.epoch) + 1;
+  const isBehind = progress.cursor < gate.tail;
   return {
     gate: {
       ...gate,
@@ -134,6 +139,7 @@ export function reopen(
       dueAt: null,
       hold: noHold,
       cursor: null,
+      busy: isBehind ? { since: options.at, position: progress.cursor } : undefined,
       writtenAt: options.at,
     },
     progress: { ...progress, epoch, hold: options.hold ?? progress.hold, writtenAt: options.at },

@@ -1,4 +1,5 @@
 // PURE. The facts a convoy is made of. Instants are epoch milliseconds; positions count from 1.
+import type { Busy, Work } from './busy.ts';
 
 export type Phase = 'idle' | 'active' | 'held';
 
@@ -37,6 +38,8 @@ export interface Gate {
   /** [H8] Copied in while held, so that a list needs one item. */
   hold: Hold;
   cursor: number | null;
+  /** Absent while the key has a pause: an absent field costs no index. */
+  busy?: Busy | undefined;
   writtenAt: number;
 }
 
@@ -123,6 +126,8 @@ export interface Progress {
   nextOutput: number;
   chain: string;
   counts: Counts;
+  /** Of a key without pauses; null else. */
+  work: Work | null;
   writtenAt: number;
 }
 
@@ -242,6 +247,7 @@ export function initialProgress(state: unknown, writtenAt: number): Progress {
     nextOutput: 0,
     chain: '',
     counts: noCounts,
+    work: null,
     writtenAt,
   };
 }

@@ -2,11 +2,13 @@
 // every message, If-Match on `progress` of exactly our epoch. 412 = another attempt was first: no
 // effect.
 import type { ConvoyDefinition } from '../convoy/definition.ts';
-import type { EffectOutcome, WindowNeed } from '../convoy/draft.ts';
+import { type Work, tellsFirst, workAfter } from '../convoy/busy.ts';
+import type { EffectOutcome, SettleInput, WindowNeed } from '../convoy/draft.ts';
+import { hotOf } from '../convoy/hot.ts';
 import type { ClosedWindow, Output, Progress, Settlement, StayedParked } from '../convoy/state.ts';
 import { type Settled, settle } from '../convoy/step.ts';
 import { watermarkAfterQuiet } from '../convoy/window.ts';
-import type { OutboxItem, ParkedItem, WindowItem } from '../store/items.ts';
+import type { OutboxItem, ParkedItem, ProgressItem, WindowItem } from '../store/items.ts';
 import { itemIds } from '../store/items.ts';
 import { type BatchResult, type StoreOperation, StoreRefused } from '../store/store.ts';
 import {
@@ -37,8 +39,10 @@ export async function commitSettled(
   const settled = await settleLoad(drain, definition, { ...load, settlementsMax });
   const { settlements, stayedParked, outputs, closed } = settled;
   const { outputCommits } = settled.progress;
+  const work = measuredWork(drain, settled);
   const progress = progressItem(drain.request, {
     ...settled.progress,
+    work,
     outputCommits: outputs.length > 0 ? outputCommits + 1 : outputCommits,
   });
   const outbox = outboxItems(drain, settled);
@@ -65,9 +69,27 @@ export async function commitSettled(
   }
   if (!result.applied) return refused(drain, operations, result);
   drain.published.ids.clear();
+  if (tellsFirst(drain.progress.item.work, work)) tellHot(drain, progress);
   const committed = { item: progress, etag: result.etags[0] ?? '' };
   await publishItems({ ...drain, progress: committed }, outbox);
   return { progress: committed };
+}
+
+/** What the drain measured since its commit before, where the key has had no pause for long. */
+function measuredWork(drain: Drain, { progress, settlements }: Settled): Work | null {
+  return workAfter(drain.progress.item.work, {
+    busy: drain.gate.item.busy,
+    spent: drain.meter.take(),
+    messages: settlements.length,
+    holds: progress.hold.kind !== 'none',
+    now: drain.engine.clock.now(),
+  });
+}
+
+/** Once in a busy time: by the commit that notes it. */
+function tellHot({ engine, convoyId, gate }: Drain, progress: ProgressItem): void {
+  const hot = hotOf(gate.item, progress, engine.clock.now());
+  if (hot !== null) engine.log.warn('hot key', { convoyId, ...hot });
 }
 
 /** Settles in memory; loads and does what the pure core asks for on the way. */
@@ -80,7 +102,7 @@ async function settleLoad(
   const closedWindows = new Map<string, ClosedWindow | null>();
   let effect: EffectOutcome | undefined;
   for (;;) {
-    const settled = settle({
+    const input: SettleInput = {
       convoy: request.convoy,
       key: request.key,
       definition,
@@ -91,14 +113,16 @@ async function settleLoad(
       settlementsMax,
       limits: engine.limits,
       tools: toolsAt(engine.clock.now()),
-    });
+    };
+    const settled = await drain.meter.timed('handlerMs', () => settle(input));
     const { needs, effectFor } = settled;
     if (needs.length > 0) {
       const found = await Promise.all(needs.map((need) => readClosedWindow(drain, need)));
       needs.forEach(({ id }, i) => closedWindows.set(id, found[i] ?? null));
     } else if (effectFor !== undefined) {
       const { convoy, key } = request;
-      effect = await runEffect(engine, definition, { convoy, key, ...effectFor });
+      const asked = { convoy, key, ...effectFor };
+      effect = await drain.meter.timed('handlerMs', () => runEffect(engine, definition, asked));
     } else return settled;
   }
 }

@@ -3,6 +3,7 @@ import type { ConvoyDefinition } from '../convoy/definition.ts';
 import type { Hold } from '../convoy/state.ts';
 import type { GateItem, ProgressItem } from '../store/items.ts';
 import type { StoreOperation, Versioned } from '../store/store.ts';
+import type { Meter } from './meter.ts';
 import type { Engine, InstanceInput } from './ports.ts';
 
 export interface DrainRequest extends InstanceInput {
@@ -27,6 +28,7 @@ export interface Drain {
   gate: Versioned<GateItem>;
   progress: Versioned<ProgressItem>;
   published: Published;
+  meter: Meter;
 }
 
 /** [H11] The removals that ride along with the next batch; `removed` when it was applied. */

@@ -29,6 +29,7 @@ import { reasonOf } from '../errors.ts';
 import { convoyIdOf } from '../keys.ts';
 import type { GateItem, ProgressItem } from '../store/items.ts';
 import type { Versioned } from '../store/store.ts';
+import type { Dependency } from '../throttling.ts';
 import { commitSettled } from './commit.ts';
 import {
   type Drain,
@@ -42,8 +43,10 @@ import {
   silentSince,
 } from './drain-context.ts';
 import { loadNext, nothingLoaded } from './load.ts';
+import { Meter, metered } from './meter.ts';
 import { publishOutbox } from './outbox.ts';
 import { gateItem, progressItem, readProgress } from './placed.ts';
+import { throttleOf } from './patience.ts';
 import type { Engine } from './ports.ts';
 
 export type DrainResult =
@@ -52,7 +55,7 @@ export type DrainResult =
   /** Work is left: drain again. */
   | { kind: 'more' }
   /** Something failed: drain again after a durable back-off [H7]. */
-  | { kind: 'failed'; reason: string }
+  | { kind: 'failed'; reason: string; throttled?: { by: Dependency; retryAfterMs: number } }
   /** [H8] The head message is tried again at this instant; wakes do not shorten it. */
   | { kind: 'retryAt'; at: number }
   /** [H4] The wait is announced: wait for a wake or the linger, then drain again. */
@@ -66,17 +69,20 @@ const refusalsMax = 20;
 interface Pass {
   progress: Versioned<ProgressItem> | undefined;
   published: Published;
+  meter: Meter;
   hasCommitted: boolean;
   /** Passes in a row that wrote nothing. */
   refusals: number;
 }
 
 /** Never rejects: a failure is a result, because a failed drain never ends the instance [H7]. */
-export async function drain(engine: Engine, request: DrainRequest): Promise<DrainResult> {
+export async function drain(unmetered: Engine, request: DrainRequest): Promise<DrainResult> {
+  const meter = new Meter(unmetered.clock);
+  const engine = metered(unmetered, meter);
   const convoyId = convoyIdOf(request.convoy, request.key);
   const untilAt = engine.clock.now() + engine.settings.drainSecondsMax * 1000;
   const published: Published = { ids: new Set(), commits: 0 };
-  let pass: Pass = { progress: undefined, published, hasCommitted: false, refusals: 0 };
+  let pass: Pass = { progress: undefined, published, meter, hasCommitted: false, refusals: 0 };
   try {
     do {
       const end = await drainPass(engine, request, pass);
@@ -92,11 +98,20 @@ export async function drain(engine: Engine, request: DrainRequest): Promise<Drai
     } while (engine.clock.now() < untilAt);
     return { kind: 'more' };
   } catch (error) {
-    const { convoy, key, epoch } = request;
     engine.store.forget?.(convoyId);
-    engine.log.warn('drain failed', { convoy, key, epoch, reason: reasonOf(error) });
-    return { kind: 'failed', reason: reasonOf(error) };
+    return failure(engine, request, error);
   }
+}
+
+/** A service that throttles has been told of elsewhere, once for all keys (throttling.ts). */
+function failure(engine: Engine, request: DrainRequest, error: unknown): DrainResult {
+  const { convoy, key, epoch } = request;
+  const reason = reasonOf(error);
+  const throttle = throttleOf(error);
+  engine.log[throttle ? 'info' : 'warn']('drain failed', { convoy, key, epoch, reason });
+  if (throttle === undefined) return { kind: 'failed', reason };
+  const { by, retryAfterMs = 0 } = throttle;
+  return { kind: 'failed', reason, throttled: { by, retryAfterMs } };
 }
 
 /** One pass: the final result, or what the next pass goes on with (undefined: it reads again). */
@@ -114,9 +129,9 @@ async function drainPass(
     return fencedOrStale(request, read.item, progress.item);
   }
   const definition = engine.definitions.get(request.convoy);
-  const { published } = pass;
+  const { published, meter } = pass;
   const gate = withPublished(read, published);
-  const drain: Drain = { engine, request, convoyId, definition, gate, progress, published };
+  const drain: Drain = { engine, request, convoyId, definition, gate, progress, published, meter };
   if (outputsPending(gate.item, progress.item)) {
     await publishOutbox(drain); // H11: any epoch publishes what it finds
     drain.gate = withPublished(read, published);

@@ -1,5 +1,7 @@
 // Back-off: how an edge keeps trying inside one invocation, and how long a failed drain waits.
 import { type Clock, sleep } from '../clock.ts';
+import { StoreUnavailable } from '../store/store.ts';
+import { BrokerBusy, type Dependency } from '../throttling.ts';
 
 const firstDelayMs = 100;
 export const delayMsMax = 30_000;
@@ -20,9 +22,19 @@ export async function persist<Result>(
       return await attempt();
     } catch (error) {
       options.onFailure?.(error, failures);
-      const delayMs = backoffMs(failures);
+      // Never sooner than a service that throttles asked for.
+      const delayMs = Math.max(backoffMs(failures), throttleOf(error)?.retryAfterMs ?? 0);
       if (clock.now() + delayMs >= options.deadlineAt) throw error;
       await sleep(clock, delayMs);
     }
   }
+}
+
+/** Which service refused a request for its rate, or undefined when the error is another. */
+export function throttleOf(
+  error: unknown,
+): { by: Dependency; retryAfterMs: number | undefined } | undefined {
+  if (error instanceof BrokerBusy) return { by: 'serviceBus', retryAfterMs: error.retryAfterMs };
+  if (!(error instanceof StoreUnavailable) || !error.isThrottled) return undefined;
+  return { by: 'cosmos', retryAfterMs: error.retryAfterMs };
 }

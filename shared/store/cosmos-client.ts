@@ -3,18 +3,21 @@
 // Owns:   client options, deadlines, the count of request units, paging of queries.
 // Leaves: what is asked, and why, to cosmos.ts.
 //
-//   R1. Every call ends within its deadline, whatever the SDK retries inside: throttled requests
-//       are not retried at all, lost reads up to the deadline (the SDK would go on for minutes).
+//   R1. Every call ends within its deadline, whatever the SDK retries inside: lost reads up to the
+//       deadline (the SDK would go on for minutes), throttled requests not at all.
 //   R2. A query of one partition is one request. The SDK sends a query plan request along with
 //       each query, for a detour that such a query never takes.
+//   R4. A throttled request was not done. It is sent again here after the pause that Azure asks
+//       for, a few times, and every refusal is told: the SDK's own retries would hide them.
 //   R3. Every rejection is a StoreUnavailable or a StoreRefused; creation may reject with
 //       ConvoyError CVY_SETTINGS.
 import { CosmosClient } from '@azure/cosmos';
 import type { Container, FeedOptions, OperationInput, QueryIterator } from '@azure/cosmos';
-import { realClock, type Clock } from '../clock.ts';
+import { realClock, sleep, type Clock } from '../clock.ts';
 import { ConvoyError } from '../errors.ts';
 import { convoysContainer, openContainer, windowsContainer } from './cosmos-container.ts';
-import { assertItemAbsent, chargeOf, storeError, type OperationResult } from './cosmos-errors.ts';
+import { assertItemAbsent, assertNotThrottled, chargeOf, storeError } from './cosmos-errors.ts';
+import { pauseOfThrottled, type OperationResult } from './cosmos-errors.ts';
 import { credentialOf, type CosmosAddress } from './cosmos-settings.ts';
 import type { ConvoyItem } from './items.ts';
 import { assertConvoyId } from './limits.ts';
@@ -29,8 +32,13 @@ export interface CosmosStoreOptions {
   windowsContainer?: string;
   /** Measures the deadlines of calls. */
   clock?: Clock;
+  /** [R4] Called for every request that Azure throttled, also for those that succeed later. */
+  onThrottled?: (retryAfterMs: number) => void;
 }
 
+/** [R4] How often one request is sent again, and how long that may take. */
+const throttledRetriesMax = 3;
+const throttledMsMax = 2_000;
 const requestMsMax = 10_000;
 const callMsMax = 15_000;
 /** For a query, whose pages are requests of their own. */
@@ -61,7 +69,10 @@ export interface Connection {
     kind: K,
     id: string,
   ): Promise<Versioned<ItemOf<K>> | undefined>;
-  batch(convoyId: string, operations: OperationInput[]): Promise<readonly OperationResult[]>;
+  batch(
+    convoyId: string,
+    operations: OperationInput[],
+  ): Promise<{ results: readonly OperationResult[]; requestUnits: number }>;
   /** The first `limit` items in the order of the query. */
   collect<K extends Kind>(kind: K, query: Query, limit: number): Promise<ItemOf<K>[]>;
   /** One page in the order of the account, with a continuation of the account. */
@@ -88,6 +99,7 @@ export async function connect(
 ): Promise<Connection> {
   const client = await openClient(address);
   const clock = options.clock ?? realClock;
+  const onThrottled = options.onThrottled ?? (() => undefined);
   const databaseId = options.database ?? 'convoys';
   const convoys = {
     databaseId,
@@ -104,9 +116,11 @@ export async function connect(
       windows: await openContainer(client, windows),
       container: await openContainer(client, convoys),
     }));
-    return new CosmosConnection({ client, ...containers, clock });
+    return new CosmosConnection({ client, ...containers, clock, onThrottled });
   } catch (error) {
     client.dispose();
+    const pauseMs = pauseOfThrottled(error);
+    if (pauseMs !== undefined) onThrottled(pauseMs);
     if (error instanceof ConvoyError) throw error;
     throw storeError(error, 'opening the containers');
   }
@@ -147,6 +161,7 @@ class CosmosConnection implements Connection {
   readonly #container: Container;
   readonly windows: Container;
   readonly #clock: Clock;
+  readonly #onThrottled: (retryAfterMs: number) => void;
   #requestUnits = 0;
 
   constructor(parts: {
@@ -154,11 +169,13 @@ class CosmosConnection implements Connection {
     container: Container;
     windows: Container;
     clock: Clock;
+    onThrottled: (retryAfterMs: number) => void;
   }) {
     this.#client = parts.client;
     this.#container = parts.container;
     this.windows = parts.windows;
     this.#clock = parts.clock;
+    this.#onThrottled = parts.onThrottled;
   }
 
   async read<K extends Kind>(
@@ -167,8 +184,10 @@ class CosmosConnection implements Connection {
     id: string,
   ): Promise<Versioned<ItemOf<K>> | undefined> {
     assertConvoyId(convoyId);
-    const response = await this.#ask(`read ${kind}`, callMsMax, (abortSignal) =>
-      this.#container.item(id, convoyId).read<Record<string, unknown>>({ abortSignal }),
+    const response = await this.#ask(
+      { doing: `read ${kind}`, withinMs: callMsMax },
+      (abortSignal) =>
+        this.#container.item(id, convoyId).read<Record<string, unknown>>({ abortSignal }),
     );
     this.#charge(response.requestCharge);
     if (response.statusCode === 404 || !response.resource) {
@@ -179,17 +198,19 @@ class CosmosConnection implements Connection {
     return { item: itemOf(kind, response.resource), etag: response.resource._etag };
   }
 
-  async batch(convoyId: string, operations: OperationInput[]): Promise<readonly OperationResult[]> {
+  async batch(convoyId: string, operations: OperationInput[]) {
     // [Z1] Errors stay as they are: a precondition that failed is an answer, not an error.
     try {
-      const response = await within(this.#clock, callMsMax, (abortSignal) =>
-        this.#container.items.batch(operations, convoyId, {
+      const response = await this.#patiently(callMsMax, async (abortSignal) => {
+        const answer = await this.#container.items.batch(operations, convoyId, {
           abortSignal,
           contentResponseOnWriteEnabled: false,
-        }),
-      );
-      this.#charge(response.headers?.['x-ms-request-charge']);
-      return response.result ?? [];
+        });
+        assertNotThrottled(answer.result ?? []);
+        return answer;
+      });
+      const requestUnits = this.#charge(response.headers?.['x-ms-request-charge']);
+      return { results: response.result ?? [], requestUnits };
     } catch (error) {
       this.#requestUnits += chargeOf(error);
       throw error;
@@ -197,7 +218,7 @@ class CosmosConnection implements Connection {
   }
 
   async collect<K extends Kind>(kind: K, query: Query, limit: number): Promise<ItemOf<K>[]> {
-    return this.#ask(`query ${kind}`, queryMsMax, async (abortSignal) => {
+    return this.#ask({ doing: `query ${kind}`, withinMs: queryMsMax }, async (abortSignal) => {
       const maxItemCount = Math.min(limit, pageItemsMax);
       const iterator = this.#query(query, { abortSignal, maxItemCount });
       if (query.convoyId !== undefined) withoutPlan(iterator);
@@ -216,7 +237,7 @@ class CosmosConnection implements Connection {
     query: Query,
     at: { limit: number; continuation?: string },
   ): Promise<Page<ItemOf<K>>> {
-    return this.#ask(`list ${kind}`, queryMsMax, async (abortSignal) => {
+    return this.#ask({ doing: `list ${kind}`, withinMs: queryMsMax }, async (abortSignal) => {
       const iterator = this.#query(query, {
         abortSignal,
         maxItemCount: at.limit,
@@ -234,7 +255,7 @@ class CosmosConnection implements Connection {
   }
 
   async values(query: Query): Promise<unknown[]> {
-    return this.#ask('query of sums', queryMsMax, async (abortSignal) => {
+    return this.#ask({ doing: 'query of sums', withinMs: queryMsMax }, async (abortSignal) => {
       const iterator = this.#query(query, { abortSignal, maxItemCount: pageItemsMax });
       const values: unknown[] = [];
       while (iterator.hasMoreResults()) {
@@ -247,7 +268,7 @@ class CosmosConnection implements Connection {
   }
 
   async account(): Promise<{ writableLocations: string[]; hasMultipleWriteRegions: boolean }> {
-    return this.#ask('read of the account', callMsMax, async (abortSignal) => {
+    return this.#ask({ doing: 'read of the account', withinMs: callMsMax }, async (abortSignal) => {
       const { resource } = await this.#client.getDatabaseAccount({ abortSignal });
       return {
         writableLocations: (resource?.writableLocations ?? []).map(({ name }) => name),
@@ -257,8 +278,10 @@ class CosmosConnection implements Connection {
   }
 
   ask<Answer>(doing: string, work: (at: Asking) => Promise<Answer>): Promise<Answer> {
-    const charge = (units: unknown): void => this.#charge(units);
-    return this.#ask(doing, queryMsMax, (abortSignal) => work({ abortSignal, charge }));
+    const charge = (units: unknown): void => void this.#charge(units);
+    // Not sent again: what was asked may be more than one request.
+    const once = { doing, withinMs: queryMsMax, retriesMax: 0 };
+    return this.#ask(once, (abortSignal) => work({ abortSignal, charge }));
   }
 
   requestUnits(): number {
@@ -279,20 +302,44 @@ class CosmosConnection implements Connection {
 
   /** [R1] [R3] */
   async #ask<Answer>(
-    doing: string,
-    withinMs: number,
+    { doing, withinMs, retriesMax }: { doing: string; withinMs: number; retriesMax?: number },
     work: (abortSignal: AbortSignal) => Promise<Answer>,
   ): Promise<Answer> {
     try {
-      return await within(this.#clock, withinMs, work);
+      return await this.#patiently(withinMs, work, retriesMax);
     } catch (error) {
       this.#requestUnits += chargeOf(error);
       throw storeError(error, doing);
     }
   }
 
-  #charge(units: unknown): void {
-    this.#requestUnits += Number(units) || 0;
+  /** [R1] [R4] */
+  #patiently<Answer>(
+    withinMs: number,
+    work: (abortSignal: AbortSignal) => Promise<Answer>,
+    retriesMax = throttledRetriesMax,
+  ): Promise<Answer> {
+    return within(this.#clock, withinMs, async (abortSignal) => {
+      for (let retries = 0, waitedMs = 0; ; retries += 1) {
+        try {
+          return await work(abortSignal);
+        } catch (error) {
+          const pauseMs = pauseOfThrottled(error);
+          if (pauseMs === undefined) throw error;
+          this.#onThrottled(pauseMs);
+          waitedMs += pauseMs;
+          if (retries >= retriesMax || waitedMs > throttledMsMax) throw error;
+          this.#charge(chargeOf(error));
+          await sleep(this.#clock, pauseMs, abortSignal);
+        }
+      }
+    });
+  }
+
+  #charge(units: unknown): number {
+    const requestUnits = Number(units) || 0;
+    this.#requestUnits += requestUnits;
+    return requestUnits;
   }
 }
 

@@ -34,6 +34,7 @@ const convoysIndex: IndexingPolicy = {
     { path: '/dueAt/?' },
     { path: '/hold/kind/?' },
     { path: '/asideCount/?' },
+    { path: '/busy/since/?' },
   ],
   excludedPaths: [{ path: '/*' }],
   compositeIndexes: [

@@ -48,7 +48,7 @@ export function storeError(error: unknown, doing: string): StoreUnavailable | St
     return new StoreRefused(code, text, { cause: error });
   }
   const retryAfterMs = typeof retryAfterInMs === 'number' ? retryAfterInMs : undefined;
-  return new StoreUnavailable(text, { cause: error, retryAfterMs });
+  return new StoreUnavailable(text, { cause: error, retryAfterMs, isThrottled: code === 429 });
 }
 
 /** A 404 of a point read: true when the item is absent, an error when something else is. */
@@ -65,6 +65,22 @@ export function assertItemAbsent(substatus: number | undefined, doing: string): 
 export interface OperationResult {
   statusCode: number;
   eTag?: string;
+  retryAfterMilliseconds?: number;
+}
+
+/** Of a throttled request, the pause that Azure asks for; undefined of any other failure. */
+export function pauseOfThrottled(error: unknown): number | undefined {
+  const { code, retryAfterInMs } = failureOf(error);
+  if (code !== 429) return undefined;
+  return typeof retryAfterInMs === 'number' ? retryAfterInMs : 0;
+}
+
+/** A batch of which one operation was throttled was not done, as any batch that fails. */
+export function assertNotThrottled(results: readonly OperationResult[]): void {
+  const throttled = results.find(({ statusCode }) => statusCode === 429);
+  if (throttled === undefined) return;
+  const retryAfterInMs = throttled.retryAfterMilliseconds;
+  throw Object.assign(new Error('an operation of the batch'), { code: 429, retryAfterInMs });
 }
 
 /** Reads the answer to a batch [cosmos 12.4]: 207 and 424 everywhere but at the one that failed. */

@@ -5,7 +5,8 @@
 //         cosmos-container.ts, statuses to cosmos-errors.ts, requests to cosmos-client.ts.
 //
 //   Z1. A write is one transactional batch, sent once: it is never repeated here, because a lost
-//       answer leaves the outcome unknown and only the caller can look.
+//       answer leaves the outcome unknown and only the caller can look. (A throttled one was not
+//       done, and Azure says so.)
 //   Z2. Compare-and-swap is replace with If-Match; an upsert with If-Match would create [cosmos 4].
 //   Z3. Every query of one key names the key in its text as well as in the option: the SDK drops
 //       the option when it takes the detour over a query plan.
@@ -92,8 +93,9 @@ async function sendBatch(
 ): Promise<BatchResult> {
   assertBatch(convoyId, operations);
   try {
-    const results = await connection.batch(convoyId, operations.map(inputOf));
-    return batchResultOf(results, operations);
+    const { results, requestUnits } = await connection.batch(convoyId, operations.map(inputOf));
+    const result = batchResultOf(results, operations);
+    return result.applied ? { ...result, requestUnits } : result;
   } catch (error) {
     const failure = wholeBatchFailure(error);
     if (failure) return failure;
@@ -158,19 +160,20 @@ function sweeps(connection: Connection): Pick<ConvoyStore, 'gatesUnwritten' | 'g
 
 function listsOfKeys(
   connection: Connection,
-): Pick<ConvoyStore, 'listGates' | 'listHeld' | 'listAside'> {
+): Pick<ConvoyStore, 'listGates' | 'listHeld' | 'listAside' | 'listBusy'> {
   const select = (
     kind: 'gate' | 'progress',
-    filter: GateFilter & { hold?: string; isAside?: boolean },
+    filter: GateFilter & { hold?: string; isAside?: boolean; busyUpTo?: number },
   ) => {
-    const { convoy, phase, hold, isAside } = filter;
+    const { convoy, phase, hold, isAside, busyUpTo } = filter;
     const conditions = [`c.kind = '${kind}'`];
     if (hold !== undefined) conditions.push('c.hold.kind = @hold');
     if (isAside === true) conditions.push('c.asideCount > 0');
+    if (busyUpTo !== undefined) conditions.push('c.busy.since <= @busyUpTo');
     if (convoy !== undefined) conditions.push('c.convoy = @convoy');
     if (phase !== undefined) conditions.push('c.phase = @phase');
     const text = `SELECT * FROM c WHERE ${conditions.join(' AND ')}`;
-    return { text, parameters: { hold, convoy, phase } };
+    return { text, parameters: { hold, convoy, phase, busyUpTo } };
   };
   return {
     async listGates(filter) {
@@ -180,6 +183,11 @@ function listsOfKeys(
     async listHeld(kind, filter) {
       assertLimit(filter.limit);
       return connection.page('progress', select('progress', { ...filter, hold: kind }), filter);
+    },
+    async listBusy(busyUpTo, filter) {
+      assertLimit(filter.limit);
+      const query = select('gate', { ...filter, phase: 'active', busyUpTo });
+      return connection.page('gate', query, filter);
     },
     async listAside(filter) {
       assertLimit(filter.limit);

@@ -10,15 +10,15 @@
 import { realClock, type Clock } from '../clock.ts';
 import type { ConvoyItem, GateItem, InboxItem, ProgressItem } from './items.ts';
 import { itemIds } from './items.ts';
+import { oldestFirst, pageOfGates } from './memory-lists.ts';
 import { rollUpsInMemory } from './memory-roll-ups.ts';
-import { assertBatch, assertConvoyId, assertInstants, bytesMax, fieldsToSet } from './limits.ts';
+import { assertBatch, assertConvoyId, bytesMax, fieldsToSet } from './limits.ts';
 import { assertLimit, idsUnder, pageOf, restOf, type IdRange } from './paging.ts';
 import { StoreRefused } from './store.ts';
 import type {
   BatchResult,
   ConvoyStore,
   GateFilter,
-  InstantRange,
   Page,
   PageFilter,
   StoreOperation,
@@ -111,6 +111,7 @@ type ListMethod =
   | 'listGates'
   | 'listHeld'
   | 'listAside'
+  | 'listBusy'
   | 'progressOf'
   | 'listMessages'
   | 'listWindows'
@@ -141,6 +142,7 @@ function lists(items: MemoryItems, call: Call): Pick<ConvoyStore, ListMethod | R
         const held = items.everywhere('progress').filter((progress) => progress.hold.kind === kind);
         return pageOfGates(held, filter);
       }),
+    listBusy: (upTo, filter) => call({ method: 'listBusy' }, () => busy(items, upTo, filter)),
     listAside: (filter) => call({ method: 'listAside' }, () => aside(items, filter)),
     progressOf: (convoyIds) =>
       call({ method: 'progressOf' }, () =>
@@ -199,43 +201,17 @@ function recorded(
   };
 }
 
+function busy(items: MemoryItems, upTo: number, filter: GateFilter): Page<GateItem> {
+  const hasNoPause = (gate: GateItem): boolean => (gate.busy?.since ?? Infinity) <= upTo;
+  return pageOfGates(items.everywhere('gate').filter(hasNoPause), { ...filter, phase: 'active' });
+}
+
 function aside(items: MemoryItems, filter: GateFilter): Page<ProgressItem> {
   const all = items.everywhere('progress');
   return pageOfGates(
     all.filter(({ asideCount }) => asideCount > 0),
     filter,
   );
-}
-
-function oldestFirst(
-  gates: GateItem[],
-  range: InstantRange & { limit: number; at(gate: GateItem): number | null },
-): GateItem[] {
-  assertLimit(range.limit);
-  assertInstants(range);
-  return gates
-    .map((gate) => ({ gate, at: range.at(gate) ?? Number.NEGATIVE_INFINITY }))
-    .filter(({ at }) => at > range.after && at <= range.upTo)
-    .sort((a, b) => a.at - b.at)
-    .slice(0, range.limit)
-    .map(({ gate }) => gate);
-}
-
-/** Gates and progress items are listed by convoy id here, by Cosmos in its own stable order. */
-function pageOfGates<Item extends GateItem | ProgressItem>(
-  found: Item[],
-  filter: GateFilter,
-): Page<Item> {
-  assertLimit(filter.limit);
-  const { convoy, phase, continuation, limit } = filter;
-  const rest = found
-    .filter((item) => convoy === undefined || item.convoy === convoy)
-    .filter((item) => phase === undefined || ('phase' in item && item.phase === phase))
-    .filter((item) => continuation === undefined || item.convoyId > continuation)
-    .sort((a, b) => (a.convoyId < b.convoyId ? -1 : 1));
-  const items = rest.slice(0, limit);
-  const last = items.at(-1);
-  return rest.length > limit && last ? { items, continuation: last.convoyId } : { items };
 }
 
 function totalsOf(items: MemoryItems): Totals {

@@ -36,18 +36,29 @@ export type StoreOperation =
   | { kind: 'set'; id: string; fields: Record<string, unknown> }
   | { kind: 'delete'; id: string };
 
-/** `status` of the first operation that failed: 404, 409 or 412. Nothing was applied then. */
+/** `status` of the first operation that failed: 404, 409 or 412. Nothing was applied then.
+ *  `requestUnits` where the store counts them. */
 export type BatchResult =
-  { applied: true; etags: string[] } | { applied: false; failed: number; status: number };
+  | { applied: true; etags: string[]; requestUnits?: number }
+  | { applied: false; failed: number; status: number };
+
+export interface UnavailableOptions {
+  cause?: unknown;
+  retryAfterMs?: number | undefined;
+  isThrottled?: boolean;
+}
 
 /** The store cannot answer now (429, 408, 503, lost connection): a write's outcome is unknown. */
 export class StoreUnavailable extends Error {
   readonly retryAfterMs: number | undefined;
+  /** 429: the request was not done, because there were too many. */
+  readonly isThrottled: boolean;
 
-  constructor(message: string, options?: { cause?: unknown; retryAfterMs?: number | undefined }) {
+  constructor(message: string, options: UnavailableOptions = {}) {
     super(message, options);
     this.name = 'StoreUnavailable';
-    this.retryAfterMs = options?.retryAfterMs;
+    this.retryAfterMs = options.retryAfterMs;
+    this.isThrottled = options.isThrottled ?? false;
   }
 }
 
@@ -130,6 +141,8 @@ export interface ConvoyStore extends RollUpStore {
   listGates(filter: GateFilter): Promise<Page<GateItem>>;
   /** Progress items with this hold kind (`none` is not indexed for this: use listGates). */
   listHeld(kind: string, filter: GateFilter): Promise<Page<ProgressItem>>;
+  /** Active gates that have had no pause since `upTo` or longer; asks the index. */
+  listBusy(upTo: number, filter: GateFilter): Promise<Page<GateItem>>;
   /** Progress items with messages that are parked, or taken and not settled. */
   listAside(filter: GateFilter): Promise<Page<ProgressItem>>;
   progressOf(convoyIds: string[]): Promise<ProgressItem[]>;

@@ -108,6 +108,25 @@ function gateListClaims(claim: Claim): void {
     expect(pages.length).toBeGreaterThanOrEqual(3);
   });
 
+  claim('active gates without a pause since an instant are listed, page by page', async (t) => {
+    const { store } = t;
+    const convoy = freshConvoy();
+    const active = { phase: 'active' as const };
+    await gatesOf(store, convoy, {
+      long: { ...active, busy: { since: 10, position: 0 } },
+      longer: { ...active, busy: { since: 5, position: 3 } },
+      just: { ...active, busy: { since: 11, position: 0 } },
+      pausing: active,
+      held: { phase: 'held', busy: { since: 5, position: 0 } },
+    });
+    await gatesOf(store, freshConvoy(), { other: { ...active, busy: { since: 5, position: 0 } } });
+    const pages = await pagesOf(1, (at) => store.listBusy(10, { convoy, limit: 1, ...at }));
+
+    expect(keysOf(pages.flat()).sort()).toEqual(['long', 'longer']);
+    expect((await store.listBusy(4, { convoy, limit: 9 })).items).toEqual([]);
+    await expectRefused(store.listBusy(10, { limit: 0 }), 400);
+  });
+
   claim('gates are listed by phase, with or without a convoy', async ({ store }) => {
     const convoy = freshConvoy();
     const phases = { a: 'active', i: 'idle', h: 'held' } as const;

@@ -44,6 +44,7 @@ describe('GET /convoys', () => {
             nextAttemptAt: null,
             since: null,
           },
+          hot: null,
           updatedAt: '2026-01-01T00:00:00Z',
         },
       ],
@@ -112,6 +113,31 @@ describe('GET /convoys', () => {
 
     expect(body.items.map((item: { key: string }) => item.key).sort()).toEqual(keys);
     expect(body.continuation).toBeUndefined();
+  });
+
+  test('hot=true lists the keys without a pause, with what was measured', async () => {
+    const world = createWorld();
+    const since = world.clock.now();
+    const busy = { busy: { since, position: 0 } };
+    const spent = { handlerMs: 25_000, storeMs: 1_000, publishMs: 0, requestUnits: 500 };
+    const work = { busySince: since, since, messages: 60, isTold: true, ...spent };
+    const outcomes = ['applied' as const, ...Array.from({ length: 9 }, () => 'waiting' as const)];
+    await tell(world, 'hot', { outcomes, gate: busy, progress: { work } });
+    const retrying = { hold: { ...noHold, kind: 'retrying' as const } };
+    await tell(world, 'retry', { outcomes, gate: busy, progress: retrying });
+    await tell(world, 'cool', { outcomes });
+    await world.clock.advance(30_000);
+
+    const { body } = await ask(world, 'GET /convoys?hot=true');
+    const detail = await ask(world, 'GET /convoys/orders/hot');
+
+    expect(body.items).toHaveLength(1);
+    expect(body.items[0]).toMatchObject({
+      key: 'hot',
+      hot: { sinceSeconds: 30, messagesPerSecond: 2, backlog: 9, limit: 'handler' },
+    });
+    expect(body.items[0].hot.advice).toContain('83 %');
+    expect(detail.body.hot).toEqual(body.items[0].hot);
   });
 
   test('pages by continuation give every key once, whatever the filter', async () => {
@@ -262,5 +288,44 @@ describe('keys in paths', () => {
     const { status, body } = await ask(createWorld(), `GET /convoys/orders/${path}`);
 
     expect([status, body.code]).toEqual([400, 'CVY_KEY_INVALID']);
+  });
+});
+
+describe('a service that limits the rate', () => {
+  test('is named in the detail of a key whose drains fail for it', async () => {
+    const asked: string[] = [];
+    const since = Date.UTC(2026, 0, 1);
+    const world = createWorld({
+      async customStatusOf(instanceId) {
+        asked.push(instanceId);
+        return { throttled: { by: 'cosmos', since } };
+      },
+    });
+    await tell(world, 'busy', { outcomes: ['waiting'] });
+    await tell(world, 'calm', { outcomes: ['applied'] });
+
+    const busy = await ask(world, 'GET /convoys/orders/busy');
+    const calm = await ask(world, 'GET /convoys/orders/calm');
+
+    expect(busy.body.throttled).toEqual({ by: 'cosmos', since: '2026-01-01T00:00:00Z' });
+    expect(calm.body.throttled).toBeNull();
+    expect(asked).toEqual([busy.body.instanceId]); // an idle key has no instance to ask
+  });
+
+  test.each([null, 'text', {}, { throttled: null }])('a custom status %j says none', async (s) => {
+    const world = createWorld({ customStatusOf: async () => s });
+    await tell(world, 'busy', { outcomes: ['waiting'] });
+
+    expect((await ask(world, 'GET /convoys/orders/busy')).body.throttled).toBeNull();
+  });
+
+  test('a hub that does not answer leaves the detail whole', async () => {
+    const customStatusOf = () => Promise.reject(new Error('the hub is away'));
+    const world = createWorld({ customStatusOf });
+    await tell(world, 'busy', { outcomes: ['waiting'] });
+
+    const { status, body } = await ask(world, 'GET /convoys/orders/busy');
+
+    expect([status, body.throttled]).toEqual([200, null]);
   });
 });

@@ -8,10 +8,12 @@ import type { OperatorRequest } from '../../shared/engine/operate.ts';
 import type { QuarantineReplay, ReplayRequest } from '../../shared/engine/replay.ts';
 import { gateItem, inboxItem, progressItem } from '../../shared/engine/placed.ts';
 import { convoyIdOf } from '../../shared/keys.ts';
+import { createLog } from '../../shared/log.ts';
 import type { OutgoingMessage } from '../../shared/sender.ts';
 import type { ConvoyItem, InboxItem } from '../../shared/store/items.ts';
 import { createMemoryStore } from '../../shared/store/memory.ts';
 import type { ConvoyStore } from '../../shared/store/store.ts';
+import { createThrottling, throttlingAnswer } from '../../shared/throttling.ts';
 import type { HealthDeps, OperatorDeps } from '../../functions/operator/deps.ts';
 import type { Call } from '../../functions/operator/request.ts';
 import { respond, routes } from '../../functions/operator/routes.ts';
@@ -41,6 +43,8 @@ export function createWorld(ports: Partial<OperatorDeps & HealthDeps> = {}): Wor
   const sent: Sent[] = [];
   const operated: OperatorRequest[] = [];
   const replays: World['replays'] = [];
+  const counted = createThrottling({ clock, log: createLog('warn', () => undefined) });
+  const throttling = throttlingAnswer(counted, 'here');
   const deps: OperatorDeps = {
     store,
     clock,
@@ -57,6 +61,8 @@ export function createWorld(ports: Partial<OperatorDeps & HealthDeps> = {}): Wor
       replays.push(request);
       return { replayed: 1, duplicates: 0, hasMore: false };
     },
+    customStatusOf: async () => null,
+    throttling: () => throttling,
     replayQuarantined: async (request) => {
       replays.push(request);
       return { messageId: 'm', position: 1, isDuplicate: false };
@@ -67,6 +73,7 @@ export function createWorld(ports: Partial<OperatorDeps & HealthDeps> = {}): Wor
     clock,
     checkStore: () => store.check(),
     pingServiceBus: async () => {},
+    throttling: () => throttling,
     ...ports,
   };
   const put = async (convoyId: string, items: ConvoyItem[]): Promise<void> => {

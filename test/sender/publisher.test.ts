@@ -48,7 +48,7 @@ test('a send without an answer is given up, the next may take twice as long', as
   started.defer(() => held.resolve());
   const clock = virtualClock();
   const open = async () => new ServiceBusClient(broker.connectionString);
-  const publisher = started.adopt(createPublisher(open, clock), (one) => one.close());
+  const publisher = started.adopt(createPublisher(open, { clock }), (one) => one.close());
   const publish = (position: number) => publisher.publish('orders', 'A-17', [output(position)]);
   const failure = async (): Promise<unknown> => {
     let error: unknown;

@@ -155,6 +155,7 @@ function contextOf(
       createTimer: timer,
       waitForExternalEvent: (): Awaited => ({ kind: 'event' }),
       Task: { any: (tasks: Awaited[]): Awaited => ({ kind: 'any', tasks }) },
+      setCustomStatus: () => undefined,
       continueAsNew: (next: InstanceInput) => void (generation.next = next),
       get currentUtcDateTime() {
         return new Date(scheduler.clock.now());

@@ -23,6 +23,8 @@ const two: StoreOperation[] = [
 interface Scene extends AsyncDisposable {
   account: ScriptedAccount;
   store: CosmosStore;
+  /** The pause that each throttled request was asked for. */
+  throttled: number[];
 }
 
 async function open(
@@ -31,9 +33,13 @@ async function open(
 ): Promise<Scene> {
   const account = await startAccount(answer);
   const { connectionString } = account;
-  const store = await createCosmosStore({ connectionString }, clock ? { clock } : {});
+  const throttled: number[] = [];
+  const onThrottled = (retryAfterMs: number): void => void throttled.push(retryAfterMs);
+  const options = { onThrottled, ...(clock && { clock }) };
+  const store = await createCosmosStore({ connectionString }, options);
   return {
     account,
+    throttled,
     store,
     async [Symbol.asyncDispose]() {
       store.close();
@@ -59,7 +65,8 @@ describe('what a batch makes of an answer', () => {
       isBatch(asked) ? operationResults(201, 200) : undefined,
     );
 
-    expect(await scene.store.batch(id, two)).toEqual({ applied: true, etags: ['"201"', '"200"'] });
+    const result = await scene.store.batch(id, two);
+    expect(result).toMatchObject({ applied: true, etags: ['"201"', '"200"'] });
   });
 
   test.each([404, 409, 412])('an operation answered %i failed its precondition', async (code) => {
@@ -87,7 +94,7 @@ describe('what a batch makes of an answer', () => {
     },
   );
 
-  test.each([401, 408, 410, 429, 449, 500, 503])(
+  test.each([401, 408, 410, 449, 500, 503])(
     'a batch answered %i: the store is unavailable, and it was asked once',
     async (status) => {
       await using scene = await open((asked) => (isBatch(asked) ? { status } : undefined));
@@ -115,13 +122,48 @@ describe('what a batch makes of an answer', () => {
     expect(error).toMatchObject({ status });
   });
 
-  test('a throttled batch tells how long to wait', async () => {
+  test('R4: a throttled batch is sent again as asked; each refusal is told', async () => {
+    const headers = { 'x-ms-retry-after-ms': '37' };
+    let refusals = 2;
+    await using scene = await open((asked) => {
+      if (!isBatch(asked)) return undefined;
+      return refusals-- > 0 ? { status: 429, headers } : operationResults(201, 201);
+    });
+
+    expect(await scene.store.batch(id, two)).toMatchObject({ applied: true });
+    expect(scene.throttled).toEqual([37, 37]);
+    expect(scene.account.requests.filter(isBatch)).toHaveLength(3);
+  });
+
+  test('R4: in the end a throttled batch tells how long to wait', async () => {
     const headers = { 'x-ms-retry-after-ms': '37' };
     await using scene = await open((asked) =>
       isBatch(asked) ? { status: 429, headers } : undefined,
     );
 
-    expect(await thrownBy(scene.store.batch(id, two))).toMatchObject({ retryAfterMs: 37 });
+    const error = await thrownBy(scene.store.batch(id, two));
+    expect(error).toMatchObject({ retryAfterMs: 37, isThrottled: true });
+    expect(scene.throttled).toEqual([37, 37, 37, 37]);
+  });
+
+  test('R4: a pause longer than a caller should wait is left to the caller', async () => {
+    const headers = { 'x-ms-retry-after-ms': '5000' };
+    await using scene = await open((asked) =>
+      isBatch(asked) ? { status: 429, headers } : undefined,
+    );
+
+    expect(await thrownBy(scene.store.batch(id, two))).toMatchObject({ retryAfterMs: 5000 });
+    expect(scene.throttled).toEqual([5000]);
+  });
+
+  test('R4: an operation that is throttled throttles its batch', async () => {
+    await using scene = await open((asked) =>
+      isBatch(asked) ? operationResults(429, 424) : undefined,
+    );
+
+    const error = await thrownBy(scene.store.batch(id, two));
+    expect(error).toMatchObject({ isThrottled: true });
+    expect(scene.throttled).toHaveLength(4);
   });
 
   test('a batch whose connection is lost has an unknown outcome and was asked once', async () => {
@@ -176,14 +218,14 @@ describe('what a point read makes of an answer', () => {
     expect(await thrownBy(scene.store.readGate(id))).toBeInstanceOf(StoreUnavailable);
   });
 
-  test.each([408, 429, 449, 500])('%i: the store is unavailable, asked once', async (status) => {
+  test.each([408, 449, 500])('%i: the store is unavailable, asked once', async (status) => {
     await using scene = await open((asked) => (isItem(asked) ? { status } : undefined));
 
     expect(await thrownBy(scene.store.readGate(id))).toBeInstanceOf(StoreUnavailable);
     expect(scene.account.requests.filter(isItem)).toHaveLength(1);
   });
 
-  test('a failed request costs what its answer says', async () => {
+  test('R4: a throttled request costs what its answer says, each time it is sent', async () => {
     const headers = { 'x-ms-request-charge': '0.38' };
     await using scene = await open(({ path }) =>
       path.includes('/docs') ? { status: 429, headers } : undefined,
@@ -192,7 +234,7 @@ describe('what a point read makes of an answer', () => {
     await thrownBy(scene.store.batch(id, two));
     await thrownBy(scene.store.readOutbox(id));
 
-    expect(scene.store.requestUnits()).toBeCloseTo(3 * 0.38, 5);
+    expect(scene.store.requestUnits()).toBeCloseTo(3 * 4 * 0.38, 5);
   });
 
   test('an item of another kind under the id is refused', async () => {

@@ -65,6 +65,7 @@ describe('faults of the memory store', () => {
     await store.listGates({ limit: 1 });
     await store.listHeld('blocked', { limit: 1 });
     await store.listAside({ limit: 1 });
+    await store.listBusy(1, { limit: 1 });
     await store.progressOf([]);
     await store.listMessages(id, { from: 1, limit: 1 });
     await store.listWindows(id, { limit: 1 });

@@ -29,7 +29,7 @@ const directions: { from: RegExp; may: string[] }[] = [
     may: [
       ...['shared/engine/', 'shared/convoy/', 'shared/store/store.ts', 'shared/store/items.ts'],
       ...['shared/keys.ts', 'shared/errors.ts', 'shared/clock.ts', 'shared/log.ts'],
-      'shared/calendar.ts',
+      ...['shared/calendar.ts', 'shared/throttling.ts'],
       ...['shared/envelope.ts', 'node:'],
     ],
   },
@@ -38,7 +38,8 @@ const directions: { from: RegExp; may: string[] }[] = [
     from: /^shared\/(sender|outgoing|keys|errors|clock|service-bus)\.ts$/,
     may: [
       ...['shared/outgoing.ts', 'shared/keys.ts', 'shared/errors.ts', 'shared/clock.ts'],
-      ...['shared/service-bus.ts', '@azure/service-bus', '@azure/identity', 'node:'],
+      ...['shared/service-bus.ts', 'shared/throttling.ts', 'shared/log.ts', 'node:'],
+      ...['@azure/service-bus', '@azure/identity'],
       'shared/convoy/json.ts',
     ],
   },
