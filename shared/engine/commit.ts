@@ -215,10 +215,10 @@ function outboxItems(drain: Drain, settled: Settled): OutboxItem[] {
   const items: OutboxItem[] = [];
   let open: Output[] = [];
   let bytes = 0;
+  const { settled: settlement, outputCommits } = settled.progress;
   const pack = (): void => {
-    const [first] = open;
-    if (first === undefined) return;
-    const id = itemIds.outbox(settled.progress.settled, first);
+    if (open.length === 0) return;
+    const id = itemIds.outbox(settlement, { commit: outputCommits + 1, n: items.length });
     items.push({ id, convoyId: drain.convoyId, kind: 'outbox', outputs: open });
     open = [];
     bytes = 0;

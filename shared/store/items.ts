@@ -166,9 +166,9 @@ export const itemIds = {
   inbox: (position: number) => `inbox:${padded(position)}`,
   seen: (messageId: string) => `seen:${hexHash(messageId)}`,
   window: (name: string, start: number) => `window:${name}:${start}`,
-  /** Unique and in order of publishing: by settlement, then by the first output packed in. */
-  outbox: (settlement: number, first: { position: number; n: number }) =>
-    `outbox:${padded(settlement)}:${padded(first.position)}-${padded(first.n)}`,
+  /** Unique and in order of publishing: positions are not, they settle out of line. */
+  outbox: (settlement: number, { commit, n }: { commit: number; n: number }) =>
+    `outbox:${padded(settlement)}:${padded(commit)}-${padded(n)}`,
   parked: (position: number) => `parked:${padded(position)}`,
   dead: (sequence: number) => `dead:${padded(sequence)}`,
   head: 'head',

@@ -88,7 +88,7 @@ export function windowItem(convoyId: string, window: string, start: number): Win
 export function outboxItem(convoyId: string, settlement: number, n: number): OutboxItem {
   return {
     kind: 'outbox',
-    id: itemIds.outbox(settlement, { position: settlement, n }),
+    id: itemIds.outbox(settlement, { commit: settlement, n }),
     convoyId,
     outputs: [],
   };
