@@ -136,6 +136,7 @@ const entries = [
   /^infra\/cli\.ts$/,
   /^test\/.*\.(test|config)\.ts$/,
   /^test\/bench\//,
+  /^test\/simulation\/sim\.ts$/,
 ];
 
 const imported = new Set(files.flatMap((file) => file.imports));
