@@ -8,8 +8,8 @@ import { type InvocationContext, app } from '@azure/functions';
 import type { DeadLetter } from '../shared/dead-letters.ts';
 import { takeDead } from '../shared/engine/intake.ts';
 import { reasonOf } from '../shared/errors.ts';
-import { convoys } from './convoys/registry.ts';
 import { deps } from './wiring/deps.ts';
+import { inputQueues } from './wiring/queues.ts';
 
 const lookMs = 8_000;
 
@@ -18,13 +18,13 @@ app.timer('dead-letter', {
   handler: async (_timer: unknown, context: InvocationContext) => {
     const open = await deps();
     const untilAt = open.engine.clock.now() + lookMs;
-    const looks = convoys.map(async ({ name, queue }) => {
+    const looks = inputQueues().map(async ({ convoy, queue }) => {
       const record = (letter: DeadLetter): Promise<void> =>
-        takeDead(open.engine, { convoy: name, ...letter });
+        takeDead(open.engine, { convoy, ...letter });
       try {
         await open.deadLetters.take(queue, record, untilAt);
       } catch (error) {
-        context.warn(`dead letters of '${name}', again in 10 s: ${reasonOf(error)}`);
+        context.warn(`dead letters of '${queue}', again in 10 s: ${reasonOf(error)}`);
       }
     });
     await Promise.all(looks);

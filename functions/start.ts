@@ -4,11 +4,11 @@
 import { app } from '@azure/functions';
 import { ConvoyError, reasonOf } from '../shared/errors.ts';
 import { checkQueues } from '../shared/service-bus-check.ts';
-import { convoys } from './convoys/registry.ts';
 import { closeDeps, deps } from './wiring/deps.ts';
+import { inputQueues } from './wiring/queues.ts';
 
 app.hook.appStart(async () => {
-  const queues = convoys.map(({ queue }) => queue);
+  const queues = inputQueues().map(({ queue }) => queue);
   const checks = [async () => (await deps()).store.check(), () => checkQueues(process.env, queues)];
   for (const check of checks) {
     try {

@@ -10,6 +10,7 @@ import { bodyLevelsMax, isNestedDeeper } from './convoy/json.ts';
 import type { Admitted } from './convoy/state.ts';
 import type { ErrorCode } from './errors.ts';
 import { hexHash, keyFault } from './keys.ts';
+import { laneKeyFault } from './lanes.ts';
 
 /** What intake receives; `metadata` is `context.triggerMetadata` as it is. */
 export interface Received {
@@ -22,6 +23,8 @@ export interface MessageToAdmit {
   key: string;
   message: Omit<Admitted, 'position'>;
   sequence: number | null;
+  /** No message but a marker: the generation of lanes that waits for it to come through. */
+  fence?: number;
   /** Not a refusal: said in the log. */
   warnings: { code: ErrorCode; reason: string }[];
 }
@@ -46,7 +49,7 @@ export function parseEnvelope(received: Received): MessageToAdmit | MessageToQua
   const properties = recordOf(metadata['applicationProperties']);
   const sequence = sequenceOf(metadata['sequenceNumber']);
   const enqueuedAt = instantOf(metadata['enqueuedTime']) ?? 0;
-  const identity = `${sequence}@${enqueuedAt}@${hexHash(received.body.toString('base64'))}`;
+  const identity = identityOf(received);
   const key = readKey(properties['convoyKey'], metadata['sessionId']);
   if ('code' in key) {
     return {
@@ -67,8 +70,20 @@ export function parseEnvelope(received: Received): MessageToAdmit | MessageToQua
     key: key.key,
     message: { ...fields.values, ...body.values, messageId: id.id, ...(fault && { fault }) },
     sequence: sequence > 0 ? sequence : null,
+    ...fenceIn(properties['convoyFence']),
     warnings: id.warning ? [id.warning] : [],
   };
+}
+
+/** Names the delivery: the same message delivered again has the same identity. */
+export function identityOf({ body, metadata }: Received): string {
+  const sequence = sequenceOf(metadata['sequenceNumber']);
+  const enqueuedAt = instantOf(metadata['enqueuedTime']) ?? 0;
+  return `${sequence}@${enqueuedAt}@${hexHash(body.toString('base64'))}`;
+}
+
+function fenceIn(value: unknown): { fence?: number } {
+  return Number.isSafeInteger(value) && Number(value) >= 1 ? { fence: Number(value) } : {};
 }
 
 function readKey(
@@ -162,7 +177,13 @@ function isMessageId(id: unknown): id is string {
 
 type FieldValues = Pick<
   Admitted,
-  'type' | 'schemaVersion' | 'senderPosition' | 'occurredAt' | 'enqueuedAt' | 'traceparent'
+  | 'type'
+  | 'schemaVersion'
+  | 'senderPosition'
+  | 'laneKey'
+  | 'occurredAt'
+  | 'enqueuedAt'
+  | 'traceparent'
 >;
 
 function readFields(
@@ -179,6 +200,9 @@ function readFields(
   };
   const schemaVersion = count('schemaVersion', properties['schemaVersion']) ?? 1;
   const senderPosition = count('senderPosition', properties['senderPosition']);
+  const laneKey = properties['convoyLaneKey'] ?? undefined;
+  const laneFault = laneKey === undefined ? undefined : laneKeyFault(laneKey);
+  if (laneFault !== undefined) wrong.push(laneFault);
   const given = properties['occurredAt'];
   const occurredAt = given === undefined || given === null ? enqueuedAt : instantOf(given);
   if (occurredAt === undefined) {
@@ -197,6 +221,7 @@ function readFields(
       type: typeText.slice(0, 128).toWellFormed(),
       schemaVersion,
       ...(senderPosition !== undefined && { senderPosition }),
+      ...(typeof laneKey === 'string' && laneFault === undefined && { laneKey }),
       occurredAt: occurredAt ?? enqueuedAt,
       enqueuedAt,
       ...(typeof trace === 'string' && { traceparent: trace.slice(0, 256).toWellFormed() }),

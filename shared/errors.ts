@@ -179,6 +179,43 @@ export const errorRegistry = {
       'use the window.closed of the key itself; a longer retentionSeconds keeps roll-ups open',
     settlement: 'none',
   },
+  CVY_LANES: {
+    meaning: 'the lanes of a definition contradict those that were announced to senders',
+    remedy: 'append a generation; restore the announced ones as they were',
+    settlement: 'none',
+  },
+  CVY_LANES_STALE: {
+    meaning: 'the sender could not refresh the layout of the lanes in time and sends nothing',
+    remedy: 'check that GET /api/lanes/{convoy} answers, then send again with the same ids',
+    settlement: 'none',
+  },
+  CVY_LANE_UNKNOWN: {
+    meaning:
+      'a message names a lane that its key does not have, or that is not the one it hashes to',
+    remedy: 'send with our sender and its option lanes; replay the message under the whole key',
+    settlement: 'complete',
+  },
+  CVY_LANE_FENCE: {
+    meaning: 'a new lane waits until every older lane of its key is drained',
+    remedy: 'nothing, it opens by itself; an older lane that is held has to be set going',
+    settlement: 'hold',
+  },
+  CVY_LANE_RETIRED: {
+    meaning:
+      'a message came to a lane after a newer generation had taken over; it overtakes nothing',
+    remedy: 'replay it: it goes to the newest lanes; give senders the option lanes',
+    settlement: 'complete',
+  },
+  CVY_LANE_DUPLICATE: {
+    meaning: 'a message with this id was admitted in a lane of an older generation',
+    remedy: 'nothing; it has had its effect there, or waits there for a replay',
+    settlement: 'complete',
+  },
+  CVY_LANE_MOVED: {
+    meaning: 'a replay moved a message from a retired lane to the newest one',
+    remedy: 'nothing; look for its id there',
+    settlement: 'complete',
+  },
   CVY_CONFLICT: {
     meaning: 'the convoy changed since the operator looked at it',
     remedy: 'look again, then repeat the action',

@@ -6,6 +6,7 @@ import { instantMs } from './clock.ts';
 import { bodyLevelsMax, isNestedDeeper } from './convoy/json.ts';
 import { ConvoyError } from './errors.ts';
 import { brokerMessageId, convoyNamePattern, keyFault } from './keys.ts';
+import { laneKeyFault } from './lanes.ts';
 
 /** A message of a line-of-business app. */
 export interface OutgoingMessage {
@@ -18,6 +19,8 @@ export interface OutgoingMessage {
   occurredAt?: string | undefined;
   /** The sender's own order inside the key, 1, 2, 3 … */
   senderPosition?: number | undefined;
+  /** Decides the lane where the key is split; order then holds between messages of one lane key. */
+  laneKey?: string | undefined;
   schemaVersion?: number | undefined;
   /** W3C trace context. */
   traceparent?: string | undefined;
@@ -60,6 +63,11 @@ export function stamp(key: unknown, message: OutgoingMessage & { id: string }): 
   };
   if (message.senderPosition !== undefined) {
     applicationProperties['senderPosition'] = wholeNumber('senderPosition', message.senderPosition);
+  }
+  if (message.laneKey !== undefined) {
+    const laneFault = laneKeyFault(message.laneKey);
+    if (laneFault !== undefined) throw new ConvoyError('CVY_ENVELOPE', laneFault);
+    applicationProperties['convoyLaneKey'] = message.laneKey;
   }
   if (message.occurredAt !== undefined) {
     applicationProperties['occurredAt'] = instant(message.occurredAt);

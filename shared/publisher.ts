@@ -15,12 +15,15 @@ import type {
 } from '@azure/service-bus';
 import { type Clock, realClock } from './clock.ts';
 import type { Output } from './convoy/state.ts';
+import type { Fence } from './engine/ports.ts';
 import type { RollUpPart, RollUpPublisher } from './engine/roll-up-publish.ts';
-import { outputMessageId } from './keys.ts';
+import { brokerMessageId, outputMessageId } from './keys.ts';
 import { brokerBusy } from './service-bus.ts';
 import type { Refused } from './throttling.ts';
 
 export interface OutputPublisher extends RollUpPublisher {
+  /** Sends the marker that a new generation of lanes waits for. */
+  sendFence(fence: Fence): Promise<void>;
   /** Rejects when the broker has not accepted everything: with BrokerBusy when it throttles, else
    *  with the client's error. */
   publish(convoy: string, key: string, outputs: readonly Output[]): Promise<void>;
@@ -46,12 +49,13 @@ export function createPublisher(
   const limit = new SendLimit(clock);
   let client: Promise<ServiceBusClient> | undefined;
   const senders = new Map<string, Promise<ServiceBusSender>>();
-  const senderOf = (convoy: string): Promise<ServiceBusSender> => {
+  const senderTo = (queue: string): Promise<ServiceBusSender> => {
     client ??= open();
-    const sender = senders.get(convoy) ?? client.then((c) => c.createSender(`${convoy}-out`));
-    senders.set(convoy, sender);
+    const sender = senders.get(queue) ?? client.then((c) => c.createSender(queue));
+    senders.set(queue, sender);
     return sender;
   };
+  const senderOf = (convoy: string): Promise<ServiceBusSender> => senderTo(`${convoy}-out`);
   const within = async <Result>(call: Call<Result>): Promise<Result> => {
     try {
       return await limit.of(call);
@@ -70,6 +74,9 @@ export function createPublisher(
     limit.reset();
   };
   return {
+    async sendFence(fence) {
+      await sendBy(await senderTo(fence.queue), toFenceMessage(fence));
+    },
     async publishPart(convoy, part) {
       await sendBy(await senderOf(convoy), toPartMessage(convoy, part));
     },
@@ -145,6 +152,24 @@ function toMessage(convoy: string, key: string, output: Output): ServiceBusMessa
       epoch,
       causationId,
       ...(traceparent !== undefined && { traceparent }),
+    },
+  };
+}
+
+/** No message of the key: intake only notes that it has come through (engine/lane-fence.ts). */
+function toFenceMessage({ session, generation }: Fence): ServiceBusMessage {
+  const id = `fence:${generation}`;
+  return {
+    messageId: brokerMessageId(session, id),
+    sessionId: session,
+    subject: 'convoy.fence',
+    contentType: 'application/json',
+    body: Buffer.from('{}', 'utf8'),
+    applicationProperties: {
+      convoyKey: session,
+      convoyMessageId: id,
+      convoyType: 'convoy.fence',
+      convoyFence: generation,
     },
   };
 }

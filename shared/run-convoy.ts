@@ -157,7 +157,9 @@ class Run {
       const { needs, effectFor } = settled;
       for (const need of needs) closedWindows.set(need.id, this.#closedWindow(need));
       if (effectFor !== undefined) {
-        effect = this.#effect(messageOf(key, effectFor.admitted, effectFor.body));
+        effect = this.#effect(
+          messageOf({ key, progress: this.#progress }, effectFor.admitted, effectFor.body),
+        );
       } else if (needs.length === 0) return settled;
     }
   }

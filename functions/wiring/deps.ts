@@ -5,7 +5,10 @@ import { realClock } from '../../shared/clock.ts';
 import { type DeadLetters, createDeadLetters } from '../../shared/dead-letters.ts';
 import { assertRegistry } from '../../shared/convoy/definition.ts';
 import { defaultLimits } from '../../shared/convoy/outputs.ts';
+import { currentLayout } from '../../shared/engine/layout.ts';
 import { type Engine, type Instances, defaultSettings } from '../../shared/engine/ports.ts';
+import { ConvoyError } from '../../shared/errors.ts';
+import type { LaneLayout } from '../../shared/lanes.ts';
 import { createLog } from '../../shared/log.ts';
 import { type OutputPublisher, createPublisher } from '../../shared/publisher.ts';
 import { type Sender, createSender } from '../../shared/sender.ts';
@@ -75,21 +78,32 @@ async function open(): Promise<Deps> {
   const store = await createCosmosStore(cosmosSettings(env), {
     onThrottled: (retryAfterMs) => throttling.note('cosmos', { code: '429', retryAfterMs }),
   });
+  const engine: Deps['engine'] = {
+    store: rememberingStore(store),
+    publisher,
+    clock: realClock,
+    log,
+    definitions: new Map(convoys.map((definition) => [definition.name, definition])),
+    limits: defaultLimits,
+    settings: defaultSettings,
+    started: new Set(),
+    startedAt: realClock.now(),
+    sendFence: (fence) => publisher.sendFence(fence),
+    layouts: new Map(),
+  };
+  const lanes = (convoy: string) => layoutFor(engine, convoy);
   return {
     store,
-    engine: {
-      store: rememberingStore(store),
-      publisher,
-      clock: realClock,
-      log,
-      definitions: new Map(convoys.map((definition) => [definition.name, definition])),
-      limits: defaultLimits,
-      settings: defaultSettings,
-      started: new Set(),
-      startedAt: realClock.now(),
-    },
-    sender: createSender(address, { queues, ...busy }),
+    engine,
+    sender: createSender(address, { queues, lanes, ...busy }),
     publisher,
     deadLetters: createDeadLetters(() => openServiceBusClient(address), realClock),
   };
+}
+
+/** In process what `lanesFrom` asks the API for. Throws CVY_CONVOY_UNKNOWN and CVY_LANES. */
+async function layoutFor(engine: Deps['engine'], convoy: string): Promise<LaneLayout> {
+  const definition = engine.definitions.get(convoy);
+  if (!definition) throw new ConvoyError('CVY_CONVOY_UNKNOWN', `no convoy '${convoy}'`);
+  return currentLayout(engine, definition);
 }

@@ -19,7 +19,8 @@ import {
 import { bytesOf, outputOf } from './outputs.ts';
 import { clipped, jsonTextOf, reasonOf, synchronous } from './json.ts';
 import { checkBody } from './schema.ts';
-import type { Admitted, Hold, Output } from './state.ts';
+import type { Admitted, Hold, Output, Progress } from './state.ts';
+import { isTooLate } from './take.ts';
 import { watermarkOfEnd } from './window.ts';
 
 export function takeOne(input: SettleInput, draft: Draft, candidate: Candidate): Attempt {
@@ -34,7 +35,7 @@ export function takeOne(input: SettleInput, draft: Draft, candidate: Candidate):
   if (verdict?.position === admitted.position && source !== 'parked') {
     return park(input, draft, { ...candidate, code: 'CVY_PARKED', reason: verdict.reason });
   }
-  const after = afterCompletion(input, draft, candidate);
+  const after = ofAnotherLane(input, draft, candidate) ?? afterCompletion(input, draft, candidate);
   if (after !== undefined) return after;
   if (fault !== undefined) {
     if (fault.code === 'CVY_TOO_LARGE') return failed(input, draft, { ...candidate, ...fault });
@@ -60,6 +61,29 @@ export function takeOne(input: SettleInput, draft: Draft, candidate: Candidate):
   } catch (error) {
     return failed(input, draft, { ...candidate, code: 'CVY_HANDLER', reason: reasonOf(error) });
   }
+}
+
+/** [L4] What another lane of the key settles or has settled; undefined = it is this one's. */
+function ofAnotherLane(
+  input: SettleInput,
+  draft: Draft,
+  candidate: Candidate,
+): Attempt | undefined {
+  const { admitted, source } = candidate;
+  const { position, fault } = admitted;
+  const skipped = (code: string, reason: string): Attempt =>
+    settled(input, draft, { ...candidate, outcome: 'skipped', code, reason });
+  if (isTooLate(draft.progress, position)) {
+    // Only a replay that has admitted it to a newer lane puts it among what is healed.
+    if (source === 'parked') return skipped('CVY_LANE_MOVED', 'moved to the newest lane');
+    if (fault !== undefined && fault.code !== 'CVY_TOO_LARGE')
+      return settled(input, draft, { ...candidate, outcome: 'invalid', ...fault });
+    const reason = `generation ${draft.progress.retired?.generation} has taken over`;
+    return park(input, draft, { ...candidate, code: 'CVY_LANE_RETIRED', reason });
+  }
+  const lane = input.elsewhere?.get(position);
+  if (lane === undefined) return undefined;
+  return skipped('CVY_LANE_DUPLICATE', `the id was admitted before, in ${lane}`);
 }
 
 /** After context.complete() the definition's policy rules; a replay is the operator's own will. */
@@ -126,7 +150,7 @@ function callHandler(
     reject: (reason) => void (rejected ??= String(reason)),
     complete: () => void (isComplete = true),
   };
-  const message = messageOf(input.key, admitted, body);
+  const message = messageOf(input, admitted, body);
   const next = input.definition.apply(JSON.parse(draft.stateText), message, context);
   // Also of a rejected message: an asynchronous handler may not go unnoticed.
   synchronous(next, 'apply');
@@ -155,7 +179,7 @@ function applyOne(input: SettleInput, draft: Draft, checked: Checked): Attempt {
     const state = JSON.parse(draft.stateText) as unknown;
     return { kind: 'effect', effectFor: { admitted, body, state, attempt } };
   }
-  const message = messageOf(input.key, admitted, body);
+  const message = messageOf(input, admitted, body);
   const counted = countInWindows(
     input,
     { ...draft, stateText, outputs: [...draft.outputs, ...outputs] },
@@ -252,10 +276,18 @@ function parkLane(input: SettleInput, draft: Draft, failure: Failure): Attempt {
   return { kind: 'settled', draft: { ...after, progress: withAsideCount(progress), bytes } };
 }
 
-export function messageOf(key: string, admitted: Admitted, body: unknown): Message<unknown> {
+/** In a lane the handler sees the whole key: splitting it changes no handler. */
+export function messageOf(
+  { key, progress }: { key: string; progress: Pick<Progress, 'lane'> },
+  admitted: Admitted,
+  body: unknown,
+): Message<unknown> {
+  const { lane } = progress;
   return {
     id: admitted.messageId,
-    key,
+    key: lane?.key ?? key,
+    ...(lane !== null && { lane }),
+    ...(admitted.laneKey !== undefined && { laneKey: admitted.laneKey }),
     type: admitted.type,
     body,
     position: admitted.position,

@@ -3,12 +3,14 @@
 import assert from 'node:assert/strict';
 import { type Shape, shapeOf, shown } from './definition-shape.ts';
 import { isNestedDeeper, stateLevelsMax } from './json.ts';
+import { type LanePlan, laneFaultsOf, queuesOf } from './lane-plan.ts';
 import type { WindowDefinition } from './window-definition.ts';
 
 const known = new Set(
   (
     'name queue schema initialState effect effectSeconds apply retry onPoison order gap ' +
-    'afterComplete windows version upcast migrate lingerSeconds retentionSeconds dedupSeconds'
+    'afterComplete windows version upcast migrate lingerSeconds retentionSeconds dedupSeconds ' +
+    'lanes merge laneRefreshSeconds'
   ).split(' '),
 );
 const knownOfWindow = new Set(
@@ -17,7 +19,6 @@ const knownOfWindow = new Set(
     'late earlyEvery rollUp'
   ).split(' '),
 );
-const notYet = new Set(['lanes', 'merge']);
 const daySeconds = 86_400;
 const yearSeconds = 366 * daySeconds;
 /** The largest time-to-live that Cosmos DB takes. */
@@ -38,13 +39,13 @@ function faultsOf(options: Options): string[] {
   const faults: string[] = [];
   const fault: Fault = (holds, text) => void (holds || faults.push(text));
   for (const field of Object.keys(options)) {
-    if (notYet.has(field)) faults.push(`${field}: not built yet; leave it out`);
-    else if (!known.has(field)) faults.push(`${field}: unknown; allowed: ${[...known].join(', ')}`);
+    if (!known.has(field)) faults.push(`${field}: unknown; allowed: ${[...known].join(', ')}`);
   }
   checkShape(options, fault);
   checkPolicies(options, fault);
   checkTimes(options, fault);
   checkVersions(options, fault);
+  faults.push(...laneFaultsOf(options));
   if (options.windows !== undefined && !Array.isArray(options.windows))
     faults.push('windows: must be a list');
   else faults.push(...windowFaultsOf(options.windows ?? []));
@@ -68,18 +69,18 @@ export function registryFaultsOf(convoys: unknown): string[] {
       faults.push(`convoys[${at}]: must be what defineConvoy returned`);
       return;
     }
-    const { name, queue } = convoy;
+    const { name } = convoy;
     if (names.has(name)) faults.push(`convoys[${at}]: the name '${name}' is used twice`);
     else {
       names.add(name);
-      claim(queue, `the queue of '${name}'`);
+      for (const queue of queuesOf(convoy)) claim(queue, `the queue of '${name}'`);
       claim(`${name}-out`, `the output queue of '${name}'`);
     }
   });
   return faults;
 }
 
-function isChecked(convoy: unknown): convoy is { name: string; queue: string } {
+function isChecked(convoy: unknown): convoy is { name: string; queue: string; lanes: LanePlan } {
   if (typeof convoy !== 'object' || convoy === null) return false;
   const { name, queue, apply } = convoy as Record<string, unknown>;
   return typeof name === 'string' && typeof queue === 'string' && typeof apply === 'function';

@@ -16,6 +16,7 @@ export interface Shape {
 
 const ofRetry = ['attempts', 'firstDelaySeconds', 'factor', 'maxDelaySeconds'];
 const ofGap = ['waitSeconds', 'onTimeout', 'messagesMax'];
+const ofGeneration = ['count', 'queue'];
 const ofWindow = {
   calendar: ['timeZone', 'unit', 'startsAt'],
   reduce: ['initial', 'add', 'merge'],
@@ -37,6 +38,8 @@ export function shapeOf(given: unknown, known: KnownFields): Shape {
   part('gap', ofGap);
   part('upcast');
   part('migrate');
+  if (isPlain(fields['lanes'])) part('lanes');
+  if (fields['lanes'] !== undefined) fields['lanes'] = lanesOf(fields['lanes'], faults);
   if (Array.isArray(fields['windows'])) {
     fields['windows'] = fields['windows'].map((window, at) => {
       const path = `windows[${at}]`;
@@ -44,6 +47,23 @@ export function shapeOf(given: unknown, known: KnownFields): Shape {
     });
   }
   return { options: fields as unknown as Shape['options'], faults };
+}
+
+const isPlain = (value: unknown): value is Fields =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
+
+/** Generations of every key, or of each named one. */
+function lanesOf(lanes: unknown, faults: string[]): unknown {
+  const plain = (list: unknown, path: string): unknown => {
+    if (!Array.isArray(list)) return list;
+    return list.map((one: unknown, at) => {
+      const place = { path: `${path}[${at}]`, known: ofGeneration, faults };
+      return isPlain(one) ? (fieldsOf(one, place) ?? {}) : one;
+    });
+  };
+  if (!isPlain(lanes)) return plain(lanes, 'lanes');
+  const named = Object.entries(lanes).map(([key, list]) => [key, plain(list, `lanes['${key}']`)]);
+  return Object.fromEntries(named);
 }
 
 function windowOf(given: unknown, place: Part): Fields {

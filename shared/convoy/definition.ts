@@ -4,7 +4,15 @@
 // Owns the vocabulary of a definition and its defaults; definition-check.ts lists every fault.
 import { checked, registryFaultsOf } from './definition-check.ts';
 import { shown } from './definition-shape.ts';
+import {
+  type LanePlan,
+  type LaneState,
+  type Lanes,
+  lanePlanOf,
+  laneRefreshSecondsDefault,
+} from './lane-plan.ts';
 import type { BodyOf, StandardSchema } from './schema.ts';
+import type { LanePlace } from './state.ts';
 import type { CheckedWindow, WindowDefinition } from './window-definition.ts';
 
 /** One message as the handler sees it. Instants are epoch milliseconds. */
@@ -18,6 +26,9 @@ export interface Message<Body> {
   /** Convoy's own number of the message in its key: 1, 2, 3 … */
   position: number;
   senderPosition?: number;
+  laneKey?: string;
+  /** In a lane of a split key: which one. `key` is the whole key then. */
+  lane?: LanePlace;
   occurredAt: number;
   enqueuedAt: number;
 }
@@ -98,6 +109,14 @@ export interface ConvoyOptions<Schema extends StandardSchema, State, Effect = un
   upcast?: Readonly<Record<number, (body: unknown) => unknown>>;
   /** From a state of version n to one of n + 1; a version without one keeps the state as it is. */
   migrate?: Readonly<Record<number, (state: unknown) => unknown>>;
+  /** Splits a hot key into lanes by the `laneKey` of its messages; order holds inside a lane. Each
+   *  entry is a generation: append, never edit. A record splits only the keys it names. */
+  lanes?: Lanes | Readonly<Record<string, Lanes>>;
+  /** The state of a split key for reads, from the lanes of all its generations: what a drained
+   *  generation has summed up stays where it is. */
+  merge?(lanes: readonly LaneState<State>[]): unknown;
+  /** How long senders may go by a layout they have read, 5-3600 s. Default 60. */
+  laneRefreshSeconds?: number;
   /** How long an instance without backlog waits for the next message before it closes. Default
    *  5. */
   lingerSeconds?: number;
@@ -126,6 +145,9 @@ export interface ConvoyDefinition {
   readonly version: number;
   readonly upcast: Readonly<Record<number, (body: unknown) => unknown>>;
   readonly migrate: Readonly<Record<number, (state: unknown) => unknown>>;
+  readonly lanes: LanePlan;
+  readonly merge: ((lanes: readonly LaneState[]) => unknown) | undefined;
+  readonly laneRefreshSeconds: number;
   readonly lingerSeconds: number;
   readonly retentionSeconds: number;
   readonly dedupSeconds: number;
@@ -175,6 +197,9 @@ export function defineConvoy<Schema extends StandardSchema, State, Effect = unde
     version: erased.version ?? 1,
     upcast: erased.upcast ?? {},
     migrate: erased.migrate ?? {},
+    lanes: lanePlanOf(erased.lanes, erased.queue ?? erased.name),
+    merge: erased.merge,
+    laneRefreshSeconds: erased.laneRefreshSeconds ?? laneRefreshSecondsDefault,
     lingerSeconds: erased.lingerSeconds ?? 5,
     retentionSeconds: erased.retentionSeconds ?? 7 * daySeconds,
     dedupSeconds: erased.dedupSeconds ?? 7 * daySeconds,

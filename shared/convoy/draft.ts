@@ -48,6 +48,8 @@ export interface SettleInput {
   /** What was asked for so far, by WindowNeed.id; null = there is none. */
   closedWindows: ReadonlyMap<string, ClosedWindow | null>;
   effect?: EffectOutcome | undefined;
+  /** In a young lane: positions whose message was admitted in an older lane, and where. */
+  elsewhere?: ReadonlyMap<number, string>;
   /** Settlements at most; fewer after the store found a commit too large. */
   settlementsMax?: number;
   limits: Limits;

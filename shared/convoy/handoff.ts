@@ -13,14 +13,28 @@
 //   H5  while the gate is active, progress.epoch = gate.epoch.
 //   H6  closing and resting move the fence: progress.epoch > gate.epoch unless active.
 //   H8  a held gate carries hold and cursor; admits only append to it.
+//
+// Lanes of a split key hand over from generation to generation:
+//   L3  a new lane begins held and settles nothing before every older lane is retired.
+//   L4  a lane retires drained and once; what is admitted behind its tail came too late.
 import assert from 'node:assert/strict';
 import { busyAfterAdmit } from './busy.ts';
-import { type Gate, type Hold, type Progress, initialGate, noHold } from './state.ts';
+import {
+  type Gate,
+  type Hold,
+  type LanePlace,
+  type Progress,
+  initialGate,
+  initialProgress,
+  noHold,
+} from './state.ts';
 
 export interface AdmitInput {
   messageId: string;
   at: number;
   sequence: number | null;
+  /** The key is a new lane: its first admit creates it behind its fence, to be opened then. */
+  fencedUntil?: number;
 }
 
 export interface AdmitStep {
@@ -36,7 +50,7 @@ export interface AdmitStep {
 
 /** [H1] Appends one message. Total: it is legal in every phase. */
 export function admit(gate: Gate | undefined, input: AdmitInput): AdmitStep {
-  const before = gate ?? initialGate();
+  const before = gate ?? (input.fencedUntil === undefined ? initialGate() : fencedGate(input));
   const opened = before.phase === 'idle';
   const after: Gate = {
     ...before,
@@ -146,6 +160,67 @@ export function reopen(
   };
 }
 
+/** The hold of a lane that was not opened yet. */
+export function fenceHold(since: number): Hold {
+  const reason = 'the older lanes of the key are not all drained';
+  return { kind: 'paused', code: 'CVY_LANE_FENCE', reason, since };
+}
+
+export function isFenced({ phase, hold }: Gate): boolean {
+  return phase === 'held' && hold.code === 'CVY_LANE_FENCE';
+}
+
+/** [L3] As rest() leaves a gate, so that H8 holds from the first message on. */
+function fencedGate({ at, fencedUntil = at }: AdmitInput): Gate {
+  const hold = fenceHold(at);
+  return { ...initialGate(), phase: 'held', hold, cursor: 0, dueAt: fencedUntil };
+}
+
+/** [L3] The progress beside a new gate; `lane` only in the lanes of a split key. */
+export function firstProgress(state: unknown, at: number, lane?: LanePlace): Progress {
+  const progress = initialProgress(state, at);
+  return lane === undefined ? progress : { ...progress, lane, hold: fenceHold(at) };
+}
+
+/** [L3] A fenced lane that cannot open yet is looked at again then; only its gate is written. */
+export function postpone(gate: Gate, dueAt: number): Gate {
+  assert.ok(isFenced(gate), 'L3: only a fenced lane is postponed');
+  return { ...gate, dueAt };
+}
+
+/** [L3] Legal only after every older lane has retired. */
+export function openLane(
+  gate: Gate,
+  progress: Progress,
+  at: number,
+): { gate: Gate; progress: Progress } {
+  assert.ok(isFenced(gate), 'L3: a lane opens once');
+  const opened = reopen(gate, progress, { at, hold: noHold });
+  return { gate: opened.gate, progress: { ...opened.progress, openedAt: at } };
+}
+
+/** [L4] Idle, and nothing of it waits anywhere: what is parked heals in place. */
+export function mayRetire(gate: Gate, progress: Progress): boolean {
+  const isEmpty = progress.taken.length === 0 && progress.laneParked === null;
+  return gate.phase === 'idle' && isEmpty && mayClose(gate, progress);
+}
+
+/** [L4] Both items move together: an admit at the same time is refused and takes its position
+ *  behind the tail, or was first and the lane is not drained. */
+export function retire(
+  gate: Gate,
+  progress: Progress,
+  { generation, at }: { generation: number; at: number },
+): { gate: Gate; progress: Progress } {
+  assert.ok(mayRetire(gate, progress), 'L4: retires only idle and drained');
+  assert.equal(progress.retired, null, 'L4: retires once');
+  const retired = { generation, tail: gate.tail, at };
+  return {
+    gate: { ...gate, writtenAt: at },
+    progress: { ...progress, retired, writtenAt: at },
+  };
+}
+
 export interface SweepLimits {
   /** Function time-out + 2 min: longer than any drain may stay silent. */
   backlogSilenceMs: number;
@@ -190,4 +265,6 @@ export function assertHandoff(gate: Gate, progress: Progress): void {
   if (gate.phase === 'active')
     assert.equal(progress.epoch, gate.epoch, 'H5: one epoch while active');
   else assert.ok(progress.epoch > gate.epoch, 'H6: the fence has moved');
+  assert.ok((progress.retired?.tail ?? 0) <= gate.tail, 'L4: a lane retires at its tail');
+  if (isFenced(gate)) assert.equal(progress.cursor, 0, 'L3: nothing settles behind a fence');
 }

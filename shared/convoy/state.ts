@@ -85,6 +85,22 @@ export interface Mark {
   watermark: number | null;
 }
 
+/** Which part of a split key this is; generation 0 is the key before it was split. */
+export interface LanePlace {
+  /** The whole key. */
+  key: string;
+  generation: number;
+  lane: number;
+}
+
+/** A newer generation has taken over: what is behind `tail` came too late for this lane. */
+export interface Retired {
+  /** The generation that was to open. */
+  generation: number;
+  tail: number;
+  at: number;
+}
+
 /** The fence and everything the handler's effect is made of. */
 export interface Progress {
   /** Last position taken. */
@@ -128,6 +144,11 @@ export interface Progress {
   counts: Counts;
   /** Of a key without pauses; null else. */
   work: Work | null;
+  /** Set in the lanes of a split key, generation 1 and up. */
+  lane: LanePlace | null;
+  /** When the lane began to settle; null = not a lane, or still behind its fence. */
+  openedAt: number | null;
+  retired: Retired | null;
   writtenAt: number;
 }
 
@@ -169,6 +190,8 @@ export interface Admitted {
   fault?: { code: string; reason: string };
   schemaVersion: number;
   senderPosition?: number;
+  /** Decides the lane of a split key. */
+  laneKey?: string;
   occurredAt: number;
   enqueuedAt: number;
   traceparent?: string;
@@ -248,6 +271,9 @@ export function initialProgress(state: unknown, writtenAt: number): Progress {
     chain: '',
     counts: noCounts,
     work: null,
+    lane: null,
+    openedAt: null,
+    retired: null,
     writtenAt,
   };
 }

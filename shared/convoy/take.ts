@@ -6,6 +6,7 @@
 //       was gone on without (a gap), or came too late (stale).
 //   O2  while a lane is parked nothing but replays settles; what comes is taken, in its order.
 //   O3  what is healed settles before anything that waits behind it.
+//   L4  in a retired lane nothing behind its tail has an effect, whatever the policies say.
 import type { ConvoyDefinition } from './definition.ts';
 import type { Candidate, Draft, SettleInput } from './draft.ts';
 import type { Admitted, Hold, Progress } from './state.ts';
@@ -70,10 +71,17 @@ export function nextOf(input: SettleInput, draft: Draft): Next {
   }
   const admitted = messages[progress.cursor - input.progress.cursor];
   if (admitted === undefined) return { kind: 'none' };
+  // L4: what came too late for its lane waits for nothing: it is parked.
+  if (isTooLate(progress, admitted.position)) return { kind: 'settle', admitted, source: 'run' };
   if (definition.order === 'sender') return nextInSendersOrder(input, progress, admitted);
   if (progress.laneParked === null) return { kind: 'settle', admitted, source: 'run' };
   const isFull = progress.taken.length >= input.limits.parkedMax;
   return { kind: isFull ? 'full' : 'take', admitted };
+}
+
+/** [L4] Admitted after a newer generation of lanes had taken over. */
+export function isTooLate({ retired }: Progress, position: number): boolean {
+  return retired !== null && position > retired.tail;
 }
 
 function nextInSendersOrder(input: SettleInput, progress: Progress, admitted: Admitted): Next {

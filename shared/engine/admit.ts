@@ -5,13 +5,16 @@
 // same again, harmless. A trigger returns only after H2, so message k+1 is delivered only after k
 // has been served.
 import { sleep } from '../clock.ts';
-import { admit } from '../convoy/handoff.ts';
-import { type Admitted, type Gate, initialProgress } from '../convoy/state.ts';
+import { admit, firstProgress, isFenced } from '../convoy/handoff.ts';
+import type { Admitted, Gate } from '../convoy/state.ts';
 import { reasonOf } from '../errors.ts';
 import { convoyIdOf } from '../keys.ts';
 import { type SeenItem, itemIds } from '../store/items.ts';
 import { type StoreOperation, StoreUnavailable } from '../store/store.ts';
 import { ensureStarted } from './ensure-started.ts';
+import { fenceEndOf } from '../lanes.ts';
+import { type Lane, laneAt } from './lane.ts';
+import { tryOpenLane } from './lane-fence.ts';
 import { type Place, gateItem, inboxItem, progressItem } from './placed.ts';
 import type { Engine } from './ports.ts';
 
@@ -26,11 +29,13 @@ export type AdmitResult = { kind: 'admitted' | 'duplicate'; position: number; ep
 
 const conflictsMax = 200;
 
-/** Rejects only with what the store or the hub threw; the caller decides how long to try (H10). */
+/** Rejects with what the store or the hub threw, the caller decides how long to try (H10); and with
+ *  CVY_LANE_UNKNOWN. */
 export async function admitMessage(engine: Engine, request: AdmitRequest): Promise<AdmitResult> {
   const { store, clock } = engine;
   const { message } = request;
   const convoyId = convoyIdOf(request.convoy, request.key);
+  const lane = await laneAt(engine, request);
   for (let conflicts = 0; conflicts < conflictsMax; conflicts += 1) {
     const read = await store.readGate(convoyId);
     if (read?.item.lastMessageId === message.messageId) {
@@ -38,11 +43,18 @@ export async function admitMessage(engine: Engine, request: AdmitRequest): Promi
     }
     const at = clock.now();
     const { messageId } = message;
-    const step = admit(read?.item, { messageId, at, sequence: request.sequence });
-    const result = await store.batch(convoyId, operationsOf(engine, request, { read, step, at }));
+    const { sequence } = request;
+    const fencedUntil = lane && fenceEnd(lane, at);
+    const step = admit(read?.item, {
+      ...{ messageId, at, sequence },
+      ...(fencedUntil !== undefined && { fencedUntil }),
+    });
+    const operations = operationsOf(engine, request, { read, step, at, lane });
+    const result = await store.batch(convoyId, operations);
     if (result.applied) {
       const { gate, wake } = step;
       await ensureStarted(engine, request, { gate, wake, duplicate: false }); // H2
+      await openIfDue(engine, request, gate);
       return { kind: 'admitted', position: step.position, epoch: gate.epoch };
     }
     // H1: a duplicate is only what a read of `seen` finds after the failure. 412 is the gate's, so
@@ -59,6 +71,17 @@ export async function admitMessage(engine: Engine, request: AdmitRequest): Promi
   throw new StoreUnavailable(`admit of ${convoyId}: ${conflictsMax} conflicts in a row`);
 }
 
+/** [L3] In line, so that a lane opens without waiting for the sweeper. */
+async function openIfDue(engine: Engine, { convoy, key }: Place, gate: Gate): Promise<void> {
+  const isDue = isFenced(gate) && (gate.dueAt ?? 0) <= engine.clock.now();
+  if (isDue) await tryOpenLane(engine, { convoy, key });
+}
+
+function fenceEnd({ generation, generations, layout }: Lane, now: number): number {
+  const own = generations[generation - 1];
+  return (own && fenceEndOf(own, layout.fenceSeconds)) ?? now;
+}
+
 function operationsOf(
   engine: Engine,
   request: AdmitRequest,
@@ -66,9 +89,10 @@ function operationsOf(
     read: { etag: string } | undefined;
     step: ReturnType<typeof admit>;
     at: number;
+    lane: Lane | undefined;
   },
 ): StoreOperation[] {
-  const { read, step, at } = entry;
+  const { read, step, at, lane } = entry;
   const convoyId = convoyIdOf(request.convoy, request.key);
   const { messageId } = request.message;
   const gate = gateItem(request, step.gate);
@@ -88,7 +112,8 @@ function operationsOf(
     : [{ kind: 'create', item: gate }];
   if (step.created) {
     const definition = engine.definitions.get(request.convoy);
-    const progress = initialProgress(definition?.initialState ?? null, at);
+    const place = lane && { key: lane.key, generation: lane.generation, lane: lane.lane };
+    const progress = firstProgress(definition?.initialState ?? null, at, place);
     operations.push({ kind: 'create', item: progressItem(request, progress) });
   }
   operations.push({ kind: 'create', item: inbox }, { kind: 'create', item: seen });
@@ -114,6 +139,7 @@ async function serveDuplicate(
 ): Promise<AdmitResult> {
   const { gate, position, seen } = found;
   await ensureStarted(engine, request, { gate, wake: true, duplicate: true });
+  await openIfDue(engine, request, gate);
   await countRepeat(engine, request, seen);
   return { kind: 'duplicate', position, epoch: gate.epoch };
 }

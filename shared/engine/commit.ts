@@ -121,7 +121,7 @@ async function settleLoad(
       needs.forEach(({ id }, i) => closedWindows.set(id, found[i] ?? null));
     } else if (effectFor !== undefined) {
       const { convoy, key } = request;
-      const asked = { convoy, key, ...effectFor };
+      const asked = { convoy, key, progress: drain.progress.item, ...effectFor };
       effect = await drain.meter.timed('handlerMs', () => runEffect(engine, definition, asked));
     } else return settled;
   }

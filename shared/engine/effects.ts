@@ -5,6 +5,7 @@ import { sleep } from '../clock.ts';
 import { messageOf } from '../convoy/apply.ts';
 import type { ConvoyDefinition } from '../convoy/definition.ts';
 import type { EffectOutcome, EffectRequest } from '../convoy/draft.ts';
+import type { Progress } from '../convoy/state.ts';
 import { reasonOf } from '../errors.ts';
 import { convoyIdOf, hexHash } from '../keys.ts';
 import type { Place } from './placed.ts';
@@ -15,7 +16,7 @@ import type { Engine } from './ports.ts';
 export async function runEffect(
   engine: Pick<Engine, 'clock'>,
   definition: ConvoyDefinition,
-  { convoy, key, ...request }: Place & EffectRequest,
+  { convoy, key, progress, ...request }: Place & EffectRequest & { progress: Progress },
 ): Promise<EffectOutcome> {
   const { admitted, state, attempt } = request;
   const { position, messageId } = admitted;
@@ -28,11 +29,13 @@ export async function runEffect(
       return { position, kind: 'failed', code: 'CVY_EFFECT_TIMEOUT', reason };
     },
   );
-  const idempotencyKey = hexHash(`${convoyIdOf(convoy, key)}\n${messageId}`);
+  // The whole key of a lane: a message that a replay moves to another lane keeps it.
+  const whole = convoyIdOf(convoy, progress.lane?.key ?? key);
+  const idempotencyKey = hexHash(`${whole}\n${messageId}`);
   const context = { idempotencyKey, signal: limit.signal, state, attempt };
   const work = async (): Promise<EffectOutcome> => {
     try {
-      const message = messageOf(key, admitted, request.body);
+      const message = messageOf({ key, progress }, admitted, request.body);
       const result = await definition.effect?.(message, context);
       return { position, kind: 'done', result };
     } catch (error) {

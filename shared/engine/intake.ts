@@ -5,13 +5,16 @@ import {
   type MessageToAdmit,
   type MessageToQuarantine,
   type Received,
+  identityOf,
   parseEnvelope,
 } from '../envelope.ts';
-import { errorRegistry } from '../errors.ts';
+import { ConvoyError, errorRegistry } from '../errors.ts';
 import { convoyIdOf, hexHash } from '../keys.ts';
 import { StoreRefused } from '../store/store.ts';
 import { type AdmitRequest, type AdmitResult, admitMessage } from './admit.ts';
 import { type DeadItem, type QuarantineItem, itemIds } from '../store/items.ts';
+import { assertLane } from './lane.ts';
+import { passFence } from './lane-fence.ts';
 import { persist } from './patience.ts';
 import { type Engine, defaultSettings } from './ports.ts';
 
@@ -25,6 +28,8 @@ export function intakeDeadline(now: number): number {
 
 export interface Delivery {
   convoy: string;
+  /** The one it came by. */
+  queue: string;
   received: Received;
   clock: Clock;
   /** The engine of this process; asked anew for every try. */
@@ -35,15 +40,14 @@ export interface Delivery {
 /** [H10] Records one delivery, whatever it takes; resolves only when it may be completed. Rejects
  *  with the last failure shortly before the invocation has to end. */
 export async function takeIn(delivery: Delivery): Promise<void> {
-  const { convoy, received, clock, open, onFailure } = delivery;
+  const { convoy, queue, received, clock, open, onFailure } = delivery;
   const parsed = parseEnvelope(received);
   const deadlineAt = intakeDeadline(clock.now());
   await persist(clock, { deadlineAt, ...(onFailure && { onFailure }) }, async () => {
     const engine = await open();
     if (parsed.kind === 'quarantine') return quarantine(engine, { convoy, parsed, received });
     for (const { code, reason } of parsed.warnings) engine.log.warn(code, { convoy, reason });
-    const { key, message, sequence } = parsed;
-    await admitFitting(engine, { convoy, key, message, sequence });
+    await receiveMessage(engine, { convoy, queue, parsed, received });
   });
 }
 
@@ -55,7 +59,36 @@ export async function takeDead(
   const { convoy, received, reason } = entry;
   const parsed = parseEnvelope(received);
   if (parsed.kind === 'quarantine') return quarantine(engine, { convoy, parsed, received });
+  if (parsed.fence !== undefined) return; // who waits for it sends another
   await recordDead(engine, { convoy, parsed, reason });
+}
+
+/** One message as it came by a queue of the convoy: admitted, or a fence that has come through, or
+ *  quarantined. */
+export async function receiveMessage(
+  engine: Engine,
+  entry: { convoy: string; queue: string; parsed: MessageToAdmit; received: Received },
+): Promise<void> {
+  const { convoy, queue, parsed, received } = entry;
+  const { key, message, sequence, fence } = parsed;
+  if (fence !== undefined) return passFence(engine, { convoy, key }, fence);
+  try {
+    await assertLane(engine, { convoy, key }, { laneKey: message.laneKey, queue });
+  } catch (error) {
+    if (!(error instanceof ConvoyError && error.code === 'CVY_LANE_UNKNOWN')) throw error;
+    return quarantine(engine, { convoy, parsed: withoutLane(parsed, received, error), received });
+  }
+  await admitFitting(engine, { convoy, key, message, sequence });
+}
+
+function withoutLane(
+  { key, message, sequence }: MessageToAdmit,
+  received: Received,
+  { code, received: reason }: ConvoyError,
+): MessageToQuarantine {
+  const { messageId } = message;
+  const place = { messageId, sessionId: key, sequence: sequence ?? 0 };
+  return { kind: 'quarantine', code, reason, identity: identityOf(received), ...place };
 }
 
 /** Admits; a body that does not fit one item is left out, and its place is poison CVY_TOO_LARGE. */

@@ -6,6 +6,7 @@ import type { Admitted, Hold } from '../convoy/state.ts';
 import { hasHeldWork, positionsToLoad } from '../convoy/take.ts';
 import type { InboxItem } from '../store/items.ts';
 import type { Drain } from './drain-context.ts';
+import { admittedElsewhere } from './lane-duplicates.ts';
 
 const staleReadsMax = 5;
 /** Bodies of taken or parked messages loaded for one commit at most. */
@@ -16,6 +17,8 @@ export interface Load {
   held: ReadonlyMap<number, Admitted>;
   /** Nothing is admitted behind these. */
   atTail: boolean;
+  /** Of them, what an older lane of the key settles; see lane-duplicates.ts. */
+  elsewhere?: ReadonlyMap<number, string>;
 }
 
 export const nothingLoaded: Load = { messages: [], held: new Map(), atTail: true };
@@ -40,7 +43,10 @@ export async function loadNext(
   const [first] = outside;
   if (first !== undefined && !held.has(first)) return { missing: hole(drain, first) };
   const last = messages.at(-1)?.position ?? cursor;
-  return { messages, held, atTail: last === tail };
+  const loaded = [...messages, ...held.values()];
+  const young = { ...drain.request, progress, definition };
+  const elsewhere = await admittedElsewhere(drain.engine, young, loaded);
+  return { messages, held, atTail: last === tail, elsewhere };
 }
 
 /** A hole is a stale read until it lasts: the run is read again before anything is said about

@@ -2,13 +2,14 @@
 // active, epoch + 1 on both; then H2. Conditional on what the operator saw; recorded with who and
 // why.
 import type { ConvoyDefinition } from '../convoy/definition.ts';
-import { assertHandoff, reopen } from '../convoy/handoff.ts';
+import { assertHandoff, isFenced, reopen } from '../convoy/handoff.ts';
 import { type Gate, type Hold, type Progress, noHold } from '../convoy/state.ts';
 import { withoutGap } from '../convoy/step.ts';
 import { watermarkOfEnd } from '../convoy/window.ts';
 import { ConvoyError } from '../errors.ts';
 import { convoyIdOf } from '../keys.ts';
 import { ensureStarted } from './ensure-started.ts';
+import { moveLate } from './lane-replay.ts';
 import { gateItem, progressItem, readProgress } from './placed.ts';
 import type { Engine } from './ports.ts';
 
@@ -53,8 +54,15 @@ export async function operate(engine: Engine, request: OperatorRequest): Promise
   }
   const at = clock.now();
   const definition = engine.definitions.get(convoy);
-  const seen = { gate: gate.item, progress: progress.item, at };
-  const changed = changeOf(request, { ...seen, definition });
+  const seen: Seen = { gate: gate.item, progress: progress.item, at, definition };
+  if (isFenced(gate.item)) throw refusal(request, seen, 'not behind its fence');
+  const changed = changeOf(request, seen);
+  if (changed.healing && definition)
+    changed.healing = await moveLate(
+      engine,
+      { convoy, key },
+      { progress: seen.progress, definition },
+    );
   const after = reopen(gate.item, { ...progress.item, ...changed }, { at });
   assertHandoff(after.gate, after.progress);
   const place = { convoy, key };

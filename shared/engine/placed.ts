@@ -31,6 +31,21 @@ export function inboxItem(
   return { ...admitted, ...entry, id, convoyId, kind: 'inbox', outcome: 'waiting' };
 }
 
+/** Everything H1 needs of a message, and nothing else of its item. */
+export function messageOf(item: Omit<Admitted, 'position'>): Omit<Admitted, 'position'> {
+  const { messageId, type, bodyText, bodyBase64, fault, schemaVersion } = item;
+  const { senderPosition, laneKey, occurredAt, enqueuedAt, traceparent } = item;
+  return {
+    ...{ messageId, type, schemaVersion, occurredAt, enqueuedAt },
+    ...(bodyText !== undefined && { bodyText }),
+    ...(bodyBase64 !== undefined && { bodyBase64 }),
+    ...(fault !== undefined && { fault }),
+    ...(senderPosition !== undefined && { senderPosition }),
+    ...(laneKey !== undefined && { laneKey }),
+    ...(traceparent !== undefined && { traceparent }),
+  };
+}
+
 /** Progress, whichever version of Convoy wrote it. */
 export async function readProgress(
   store: Pick<ConvoyStore, 'readProgress'>,

@@ -5,6 +5,7 @@ import type { ConvoyDefinition } from '../convoy/definition.ts';
 import type { Limits } from '../convoy/outputs.ts';
 import type { Log } from '../log.ts';
 import type { Output } from '../convoy/state.ts';
+import type { LayoutItem } from '../store/items.ts';
 import type { ConvoyStore } from '../store/store.ts';
 
 /** What an instance is started with; the key travels here because its id holds only a hash [H2]. */
@@ -26,6 +27,15 @@ export interface Publisher {
   /** [H11] Sends the outputs of one key in order, one awaited batch at a time; resolves when the
    *  broker has accepted all. Rejects when it has not: some may have been accepted. */
   publish(convoy: string, key: string, outputs: readonly Output[]): Promise<void>;
+}
+
+/** A marker into the session of an older lane: it comes behind everything sent there before. */
+export interface Fence {
+  queue: string;
+  /** The session of the older lane. */
+  session: string;
+  /** The generation that waits for it. */
+  generation: number;
 }
 
 export interface EngineSettings {
@@ -56,4 +66,8 @@ export interface Engine {
   started: Set<string>;
   /** When intake of this process started: quiet time begins anew here (DESIGN §5). */
   startedAt: number;
+  /** Sends a fence; resolves when the broker has it. Only who opens lanes needs it. */
+  sendFence?(fence: Fence): Promise<void>;
+  /** What this process knows of the lanes of its convoys; see layout.ts. */
+  layouts?: Map<string, LayoutItem>;
 }

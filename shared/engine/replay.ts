@@ -6,13 +6,13 @@
 // `seen`, takes no new position and marks; after the mark – the repeat passes it over. Two
 // operators at a time admit in the same order: each admits an item only after the one before it.
 import { sleep } from '../clock.ts';
-import type { Admitted } from '../convoy/state.ts';
 import { hostParsed, parseEnvelope } from '../envelope.ts';
 import { ConvoyError } from '../errors.ts';
 import { convoyIdOf, keyFault } from '../keys.ts';
 import { type DeadItem, type QuarantineItem, itemIds } from '../store/items.ts';
-import { admitFitting } from './intake.ts';
 import type { AdmitResult } from './admit.ts';
+import { admitFitting } from './intake.ts';
+import { messageOf } from './placed.ts';
 import type { Engine } from './ports.ts';
 
 export interface ReplayRequest {
@@ -94,20 +94,6 @@ function assertKnown(engine: Engine, convoy: string): void {
 function admitDead(engine: Engine, place: ReplayRequest, item: DeadItem): Promise<AdmitResult> {
   const { convoy, key } = place;
   return admitFitting(engine, { convoy, key, message: messageOf(item), sequence: item.sequence });
-}
-
-/** Everything H1 needs of a message, and nothing else of the item. */
-function messageOf(item: DeadItem): Omit<Admitted, 'position'> {
-  const { messageId, type, bodyText, bodyBase64, fault, schemaVersion } = item;
-  const { senderPosition, occurredAt, enqueuedAt, traceparent } = item;
-  return {
-    ...{ messageId, type, schemaVersion, occurredAt, enqueuedAt },
-    ...(bodyText !== undefined && { bodyText }),
-    ...(bodyBase64 !== undefined && { bodyBase64 }),
-    ...(fault !== undefined && { fault }),
-    ...(senderPosition !== undefined && { senderPosition }),
-    ...(traceparent !== undefined && { traceparent }),
-  };
 }
 
 /** From here on the item is history and expires like a settled message [H12]. */

@@ -6,9 +6,12 @@
 import type { SweepLimits } from '../convoy/handoff.ts';
 import { assertHandoff, reopen, sweepReason } from '../convoy/handoff.ts';
 import { reasonOf } from '../errors.ts';
+import { hasLanes } from '../lanes.ts';
 import type { GateItem } from '../store/items.ts';
 import type { InstantRange } from '../store/store.ts';
 import { ensureStarted } from './ensure-started.ts';
+import { openIfDrained } from './lane-fence.ts';
+import { announceLanes } from './layout.ts';
 import { gateItem, progressItem, readProgress } from './placed.ts';
 import type { Engine } from './ports.ts';
 
@@ -37,8 +40,23 @@ export async function sweep(engine: Engine, deadlineAt: number): Promise<SweepRe
     page: unwritten,
     at: (g) => g.writtenAt,
   });
-  await sweepPages(engine, { report, deadlineAt, upTo: now, page: due, at: (g) => g.dueAt ?? 0 });
+  const byDue = { report, deadlineAt, upTo: now, at: (gate: GateItem) => gate.dueAt ?? 0 };
+  await sweepPages(engine, { ...byDue, page: due });
+  await announce(engine);
+  const heldDue = (range: InstantRange) => store.gatesHeldDue(range, pageSize);
+  const open = async (gate: GateItem) => (await openIfDrained(engine, gate)) === 'opened';
+  await sweepPages(engine, { ...byDue, page: heldDue, repair: open });
   return report;
+}
+
+/** Lanes that only the definition has yet; a contradiction is said with every tick. */
+async function announce(engine: Engine): Promise<void> {
+  for (const definition of engine.definitions.values()) {
+    if (!hasLanes(definition.lanes)) continue;
+    await announceLanes(engine, definition).catch((error: unknown) => {
+      engine.log.warn('lanes not announced', { convoy: definition.name, reason: reasonOf(error) });
+    });
+  }
 }
 
 interface Pages {
@@ -47,17 +65,19 @@ interface Pages {
   upTo: number;
   page: (range: InstantRange) => Promise<GateItem[]>;
   at: (gate: GateItem) => number;
+  /** True when it changed the key. Default: reopens it where H9 says so. */
+  repair?: (gate: GateItem) => Promise<boolean>;
 }
 
 async function sweepPages(engine: Engine, pages: Pages): Promise<void> {
-  const { report } = pages;
+  const { report, repair = (gate) => sweepKey(engine, gate) } = pages;
   let after = -1;
   while (engine.clock.now() < pages.deadlineAt) {
     const gates = await pages.page({ after, upTo: pages.upTo });
     for (const gate of gates) {
       report.looked += 1;
       try {
-        if (await sweepKey(engine, gate)) report.reopened += 1;
+        if (await repair(gate)) report.reopened += 1;
       } catch (error) {
         report.failed += 1; // the next tick repeats
         const { convoyId } = gate;

@@ -1,10 +1,10 @@
 // Ranges of items inside one partition, and what lies aside in one: parked, dead and quarantined
-// messages, read one by one or listed by id.
+// messages, read one by one or listed by id; the layout of lanes and their fences.
 import type { Connection } from './cosmos-client.ts';
-import type { ConvoyItem } from './items.ts';
+import { itemIds, type ConvoyItem } from './items.ts';
 import { assertConvoyId } from './limits.ts';
 import { assertLimit, idsUnder, pageOf, restOf, type IdRange } from './paging.ts';
-import type { ConvoyStore, PageFilter } from './store.ts';
+import type { AsideStore, PageFilter } from './store.ts';
 
 type Kind = ConvoyItem['kind'];
 type ItemOf<K extends Kind> = Extract<ConvoyItem, { kind: K }>;
@@ -36,12 +36,7 @@ export async function itemsInRange<K extends Kind>(
   return connection.collect(kind, query, limit);
 }
 
-type Aside = Pick<
-  ConvoyStore,
-  'listParkedOf' | 'readDead' | 'listDead' | 'readQuarantine' | 'listQuarantine'
->;
-
-export function asideIn(connection: Connection): Aside {
+export function asideIn(connection: Connection): AsideStore {
   const pageOfKind = async <K extends 'parked' | 'dead' | 'quarantine'>(
     kind: K,
     convoyId: string,
@@ -62,5 +57,9 @@ export function asideIn(connection: Connection): Aside {
       return (await connection.read(`${convoy}:`, 'quarantine', id))?.item;
     },
     listQuarantine: (convoy, filter) => pageOfKind('quarantine', `${convoy}:`, filter),
+    readLayout: (convoy) => connection.read(`${convoy}:`, 'lanes', itemIds.lanes),
+    async readFence(convoyId, generation) {
+      return (await connection.read(convoyId, 'fence', itemIds.fence(generation)))?.item;
+    },
   };
 }

@@ -18,7 +18,7 @@ import { batchResultOf, storeError, wholeBatchFailure } from './cosmos-errors.ts
 import type { CosmosAddress } from './cosmos-settings.ts';
 import { asideIn, itemsInRange, type RangeReader } from './cosmos-aside.ts';
 import { rollUpsIn } from './cosmos-roll-ups.ts';
-import { itemIds, type ConvoyItem, type InboxItem } from './items.ts';
+import { itemIds, type ConvoyItem, type GateItem, type InboxItem } from './items.ts';
 import { assertBatch, assertConvoyId, assertInstants, fieldsToSet } from './limits.ts';
 import { assertLimit, idsUnder, pageOf, restOf } from './paging.ts';
 import { StoreRefused, StoreUnavailable } from './store.ts';
@@ -141,9 +141,13 @@ function jsonOf(item: ConvoyItem): JSONObject {
   return item as unknown as JSONObject;
 }
 
-function sweeps(connection: Connection): Pick<ConvoyStore, 'gatesUnwritten' | 'gatesDue'> {
-  const gates = (field: 'writtenAt' | 'dueAt'): ConvoyStore['gatesDue'] => {
-    const phase = field === 'writtenAt' ? 'active' : 'idle';
+function sweeps(
+  connection: Connection,
+): Pick<ConvoyStore, 'gatesUnwritten' | 'gatesDue' | 'gatesHeldDue'> {
+  const gates = (
+    phase: GateItem['phase'],
+    field: 'writtenAt' | 'dueAt',
+  ): ConvoyStore['gatesDue'] => {
     const text =
       `SELECT * FROM c WHERE c.kind = 'gate' AND c.phase = '${phase}' ` +
       `AND c.${field} > @after AND c.${field} <= @upTo ` +
@@ -155,7 +159,11 @@ function sweeps(connection: Connection): Pick<ConvoyStore, 'gatesUnwritten' | 'g
       return connection.collect('gate', { text, parameters }, limit);
     };
   };
-  return { gatesUnwritten: gates('writtenAt'), gatesDue: gates('dueAt') };
+  return {
+    gatesUnwritten: gates('active', 'writtenAt'),
+    gatesDue: gates('idle', 'dueAt'),
+    gatesHeldDue: gates('held', 'dueAt'),
+  };
 }
 
 function listsOfKeys(

@@ -2,7 +2,8 @@
 //
 // Container `convoys`, partition key /convoyId = `<convoy>:<key>`:
 //   gate, progress, inbox:<position>, seen:<hex>, window:<name>:<start>, outbox:<settlement>:<n>,
-//   parked:<position>, dead:<sequence>; and in the partition `<convoy>:` quarantine:<hex>.
+//   parked:<position>, dead:<sequence>, fence:<generation>; and in the partition `<convoy>:`
+//   quarantine:<hex> and lanes.
 // [H12] The container's default TTL is -1: an item expires only when it carries its own `ttl`.
 // Container `windows`, partition key /windowId = `<convoy>:<window>:<start>`:
 //   head, contribution:<hex of key> (H13).
@@ -10,6 +11,7 @@
 import type { RollUpHead } from '../convoy/roll-up.ts';
 import type { Admitted, Aggregate, ClosedWindow, Gate, Output, Progress } from '../convoy/state.ts';
 import { hexHash } from '../keys.ts';
+import type { Generation } from '../lanes.ts';
 
 interface Placed {
   id: string;
@@ -122,6 +124,27 @@ export interface QuarantineItem extends Placed, Replayed {
   replayedKey?: string;
 }
 
+/** The lanes of a convoy's keys as its senders may know them; only ever appended to. */
+export interface LayoutItem extends Placed {
+  kind: 'lanes';
+  convoy: string;
+  refreshSeconds: number;
+  /** The longest refreshSeconds that a sender was ever given. */
+  fenceSeconds: number;
+  all: Generation[];
+  keys: Record<string, Generation[]>;
+}
+
+/** A marker on its way through the queue to an older lane: once it has passed, so has everything
+ *  that was sent to that lane before. */
+export interface FenceItem extends Placed {
+  kind: 'fence';
+  generation: number;
+  sentAt: number;
+  passedAt?: number;
+  ttl: number;
+}
+
 export type ConvoyItem =
   | GateItem
   | ProgressItem
@@ -131,7 +154,9 @@ export type ConvoyItem =
   | OutboxItem
   | ParkedItem
   | DeadItem
-  | QuarantineItem;
+  | QuarantineItem
+  | LayoutItem
+  | FenceItem;
 
 /** [H13] What one key adds to a window; rewritten only by a higher revision of that key. */
 export interface ContributionItem extends Aggregate {
@@ -171,6 +196,8 @@ export const itemIds = {
     `outbox:${padded(settlement)}:${padded(commit)}-${padded(n)}`,
   parked: (position: number) => `parked:${padded(position)}`,
   dead: (sequence: number) => `dead:${padded(sequence)}`,
+  lanes: 'lanes',
+  fence: (generation: number) => `fence:${padded(generation)}`,
   head: 'head',
   contribution: (key: string) => `contribution:${hexHash(key)}`,
   quarantine: (identity: string) => `quarantine:${hexHash(identity)}`,

@@ -16,9 +16,11 @@ import { assertBatch, assertConvoyId, bytesMax, fieldsToSet } from './limits.ts'
 import { assertLimit, idsUnder, pageOf, restOf, type IdRange } from './paging.ts';
 import { StoreRefused } from './store.ts';
 import type {
+  AsideStore,
   BatchResult,
   ConvoyStore,
   GateFilter,
+  InstantRange,
   Page,
   PageFilter,
   StoreOperation,
@@ -108,6 +110,7 @@ type Call = <Answer>(about: MemoryCall, work: () => Answer) => Promise<Answer>;
 type ListMethod =
   | 'gatesUnwritten'
   | 'gatesDue'
+  | 'gatesHeldDue'
   | 'listGates'
   | 'listHeld'
   | 'listAside'
@@ -118,23 +121,23 @@ type ListMethod =
   | 'countRepeats'
   | 'totals';
 
-function lists(items: MemoryItems, call: Call): Pick<ConvoyStore, ListMethod | RecordedMethod> {
+function lists(items: MemoryItems, call: Call): Pick<ConvoyStore, ListMethod> & AsideStore {
   const inPartition = <Answer>(method: string, convoyId: string, work: () => Answer) =>
     call({ method, convoyId }, () => {
       assertConvoyId(convoyId);
       return work();
     });
+  const gatesIn =
+    (method: string, phase: GateItem['phase'], at: (gate: GateItem) => number | null) =>
+    (range: InstantRange, limit: number) =>
+      call({ method }, () => {
+        const gates = items.everywhere('gate').filter((gate) => gate.phase === phase);
+        return oldestFirst(gates, { ...range, limit, at });
+      });
   return {
-    gatesUnwritten: (range, limit) =>
-      call({ method: 'gatesUnwritten' }, () => {
-        const active = items.everywhere('gate').filter((gate) => gate.phase === 'active');
-        return oldestFirst(active, { ...range, limit, at: (gate) => gate.writtenAt });
-      }),
-    gatesDue: (range, limit) =>
-      call({ method: 'gatesDue' }, () => {
-        const idle = items.everywhere('gate').filter((gate) => gate.phase === 'idle');
-        return oldestFirst(idle, { ...range, limit, at: (gate) => gate.dueAt });
-      }),
+    gatesUnwritten: gatesIn('gatesUnwritten', 'active', (gate) => gate.writtenAt),
+    gatesDue: gatesIn('gatesDue', 'idle', (gate) => gate.dueAt),
+    gatesHeldDue: gatesIn('gatesHeldDue', 'held', (gate) => gate.dueAt),
     listGates: (filter) =>
       call({ method: 'listGates' }, () => pageOfGates(items.everywhere('gate'), filter)),
     listHeld: (kind, filter) =>
@@ -175,15 +178,12 @@ function lists(items: MemoryItems, call: Call): Pick<ConvoyStore, ListMethod | R
   };
 }
 
-type RecordedMethod =
-  'listParkedOf' | 'readDead' | 'listDead' | 'readQuarantine' | 'listQuarantine';
-
 function recorded(
   items: MemoryItems,
   inPartition: <Answer>(method: string, convoyId: string, work: () => Answer) => Promise<Answer>,
-): Pick<ConvoyStore, RecordedMethod> {
+): AsideStore {
   const listOf =
-    <K extends 'parked' | 'dead' | 'quarantine'>(method: RecordedMethod, kind: K) =>
+    <K extends 'parked' | 'dead' | 'quarantine'>(method: keyof AsideStore, kind: K) =>
     (convoyId: string, { limit, continuation }: PageFilter) =>
       inPartition(method, convoyId, () => {
         assertLimit(limit);
@@ -198,6 +198,10 @@ function recorded(
     readQuarantine: (convoy, id) =>
       inPartition('readQuarantine', `${convoy}:`, () => items.one(`${convoy}:`, 'quarantine', id)),
     listQuarantine: (convoy, filter) => listQuarantine(`${convoy}:`, filter),
+    readLayout: (convoy) =>
+      inPartition('readLayout', `${convoy}:`, () => items.versioned(`${convoy}:`, 'lanes')),
+    readFence: (id, generation) =>
+      inPartition('readFence', id, () => items.one(id, 'fence', itemIds.fence(generation))),
   };
 }
 
@@ -248,7 +252,7 @@ class MemoryItems {
     return stored && readAs(kind, stored);
   }
 
-  versioned<K extends 'gate' | 'progress'>(
+  versioned<K extends 'gate' | 'progress' | 'lanes'>(
     convoyId: string,
     kind: K,
   ): Versioned<ItemOf<K>> | undefined {

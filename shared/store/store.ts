@@ -7,9 +7,11 @@
 import type {
   ConvoyItem,
   DeadItem,
+  FenceItem,
   GateItem,
   InboxItem,
   InboxOutcome,
+  LayoutItem,
   OutboxItem,
   ParkedItem,
   ProgressItem,
@@ -137,6 +139,8 @@ export interface ConvoyStore extends RollUpStore {
   gatesUnwritten(range: InstantRange, limit: number): Promise<GateItem[]>;
   /** [H9] Idle gates with `after < dueAt <= upTo`, oldest first; asks the index. */
   gatesDue(range: InstantRange, limit: number): Promise<GateItem[]>;
+  /** Held gates with `after < dueAt <= upTo`, oldest first: lanes behind their fence. */
+  gatesHeldDue(range: InstantRange, limit: number): Promise<GateItem[]>;
 
   listGates(filter: GateFilter): Promise<Page<GateItem>>;
   /** Progress items with this hold kind (`none` is not indexed for this: use listGates). */
@@ -160,6 +164,8 @@ export interface ConvoyStore extends RollUpStore {
   listDead(convoyId: string, filter: PageFilter): Promise<Page<DeadItem>>;
   readQuarantine(convoy: string, id: string): Promise<QuarantineItem | undefined>;
   listQuarantine(convoy: string, filter: PageFilter): Promise<Page<QuarantineItem>>;
+  readLayout(convoy: string): Promise<Versioned<LayoutItem> | undefined>;
+  readFence(convoyId: string, generation: number): Promise<FenceItem | undefined>;
   /** How many copies of already admitted messages came for this key. */
   countRepeats(convoyId: string): Promise<number>;
   totals(): Promise<Totals>;
@@ -167,3 +173,15 @@ export interface ConvoyStore extends RollUpStore {
    *  CVY_ENVIRONMENT when it cannot keep H14 (several write regions). */
   check(): Promise<void>;
 }
+
+/** The part of the port that reads what lies beside the messages of a key. */
+export type AsideStore = Pick<
+  ConvoyStore,
+  | 'listParkedOf'
+  | 'readDead'
+  | 'listDead'
+  | 'readQuarantine'
+  | 'listQuarantine'
+  | 'readLayout'
+  | 'readFence'
+>;

@@ -88,10 +88,28 @@ function dueClaims(claim: Claim): void {
     expect(keysOf(await store.gatesDue({ after: t, upTo: t + 20 }, 1))).toEqual(['first']);
   });
 
+  claim('lanes behind a fence are found when they are due, oldest first', async ({ store }) => {
+    const t = freshInstant();
+    await gatesOf(store, freshConvoy(), {
+      second: { phase: 'held', dueAt: t + 20 },
+      first: { phase: 'held', dueAt: t + 10 },
+      before: { phase: 'held', dueAt: t },
+      after: { phase: 'held', dueAt: t + 21 },
+      blocked: { phase: 'held', dueAt: null },
+      idle: { phase: 'idle', dueAt: t + 15 },
+      active: { phase: 'active', dueAt: t + 15 },
+    });
+    const range = { after: t, upTo: t + 20 };
+
+    expect(keysOf(await store.gatesHeldDue(range, 10))).toEqual(['first', 'second']);
+    expect(keysOf(await store.gatesHeldDue(range, 1))).toEqual(['first']);
+  });
+
   claim('an instant that is not finite is refused', async ({ store }) => {
     const range = { after: Number.NEGATIVE_INFINITY, upTo: 5 };
 
     await expectRefused(store.gatesDue(range, 10), 400);
+    await expectRefused(store.gatesHeldDue(range, 10), 400);
     await expectRefused(store.gatesUnwritten(range, 10), 400);
   });
 }

@@ -4,6 +4,7 @@ import { afterAll, beforeAll, describe, test } from 'vitest';
 import type { Skip } from './claims.ts';
 import { batchClaims } from './store-batch.contract.ts';
 import type { Claim, StoreTarget } from './store-claims.ts';
+import { laneClaims } from './store-lanes.contract.ts';
 import { limitClaims } from './store-limits.contract.ts';
 import { listClaims } from './store-lists.contract.ts';
 import { rollUpClaims } from './store-roll-ups.contract.ts';
@@ -28,6 +29,7 @@ export function storeContract(options: {
       else test.skip(`${title} (${reason})`);
     };
     batchClaims(claim);
+    laneClaims(claim);
     limitClaims(claim);
     listClaims(claim);
     rollUpClaims(claim);

@@ -35,7 +35,7 @@ test('a wrong definition lists every fault with what to change', () => {
     name: 'Bad Name',
     initialState: { at: new Date(0) },
     dedupSeconds: 60,
-    lanes: 4,
+    lanes: 0,
     colour: 'red',
     gap: { waitSeconds: 5 },
     version: 3,
@@ -54,7 +54,7 @@ test('a wrong definition lists every fault with what to change', () => {
   expect(define).toThrow(/name: 'Bad Name'/);
   expect(define).toThrow(/initialState: must be a JSON value/);
   expect(define).toThrow(/dedupSeconds: must be at least 3600/);
-  expect(define).toThrow(/lanes: not built yet/);
+  expect(define).toThrow(/lanes: must be 1 to 64 lanes/);
   expect(define).toThrow(/colour: unknown/);
   expect(define).toThrow(/gap: only with order: 'sender'/);
   expect(define).toThrow(/upcast.3: must be a version below 3/);

@@ -62,6 +62,9 @@ describe('faults of the memory store', () => {
     await store.batch(id, [{ kind: 'delete', id: 'gate' }]);
     await store.gatesUnwritten(range, 1);
     await store.gatesDue(range, 1);
+    await store.gatesHeldDue(range, 1);
+    await store.readLayout('orders');
+    await store.readFence('orders:K', 1);
     await store.listGates({ limit: 1 });
     await store.listHeld('blocked', { limit: 1 });
     await store.listAside({ limit: 1 });

@@ -14,14 +14,14 @@ const directions: { from: RegExp; may: string[] }[] = [
     from: /^shared\/store\/cosmos/,
     may: [
       ...['shared/store/', 'shared/convoy/', 'shared/keys.ts', 'shared/errors.ts'],
-      ...['shared/clock.ts', 'node:', '@azure/cosmos', '@azure/identity'],
+      ...['shared/clock.ts', 'shared/lanes.ts', 'node:', '@azure/cosmos', '@azure/identity'],
     ],
   },
   {
     from: /^shared\/store\//,
     may: [
       ...['shared/store/', 'shared/convoy/', 'shared/keys.ts', 'shared/errors.ts'],
-      ...['shared/clock.ts', 'node:'],
+      ...['shared/clock.ts', 'shared/lanes.ts', 'node:'],
     ],
   },
   {
@@ -29,18 +29,18 @@ const directions: { from: RegExp; may: string[] }[] = [
     may: [
       ...['shared/engine/', 'shared/convoy/', 'shared/store/store.ts', 'shared/store/items.ts'],
       ...['shared/keys.ts', 'shared/errors.ts', 'shared/clock.ts', 'shared/log.ts'],
-      ...['shared/calendar.ts', 'shared/throttling.ts'],
+      ...['shared/calendar.ts', 'shared/lanes.ts', 'shared/throttling.ts'],
       ...['shared/envelope.ts', 'node:'],
     ],
   },
   {
     // Senders must not drag in the engine.
-    from: /^shared\/(sender|outgoing|keys|errors|clock|service-bus)\.ts$/,
+    from: /^shared\/(sender|sender-lanes|sender-wire|outgoing|keys|errors|clock|service-bus)\.ts$/,
     may: [
       ...['shared/outgoing.ts', 'shared/keys.ts', 'shared/errors.ts', 'shared/clock.ts'],
       ...['shared/service-bus.ts', 'shared/throttling.ts', 'shared/log.ts', 'node:'],
-      ...['@azure/service-bus', '@azure/identity'],
-      'shared/convoy/json.ts',
+      ...['shared/lanes.ts', 'shared/sender-lanes.ts', 'shared/sender-wire.ts'],
+      ...['@azure/service-bus', '@azure/identity', 'shared/convoy/json.ts'],
     ],
   },
   { from: /^shared\//, may: ['shared/', '@azure/service-bus', '@azure/identity', 'node:', 'zod'] },
