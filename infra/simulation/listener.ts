@@ -87,7 +87,8 @@ async function invoke(world: World, host: Host, entry: Entry): Promise<boolean> 
   const { convoy } = world;
   const open = (): Promise<Host['engine']> => Promise.resolve(host.engine);
   try {
-    await takeIn({ convoy, received: receivedOf(sent, entry), clock: host.engine.clock, open });
+    const received = receivedOf(sent, entry);
+    await takeIn({ convoy, queue: convoy, received, clock: host.engine.clock, open });
     return true;
   } catch {
     return false;

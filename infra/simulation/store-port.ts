@@ -88,6 +88,10 @@ export function createStorePort(options: StorePortOptions): ConvoyStore {
       gates({ label: 'store.query.due', range, limit }, (gate) =>
         gate.phase === 'idle' ? gate.dueAt : null,
       ),
+    gatesHeldDue: (range, limit) =>
+      gates({ label: 'store.query.held', range, limit }, (gate) =>
+        gate.phase === 'held' ? gate.dueAt : null,
+      ),
     listMessages: async (convoyId, { from, outcome, ...filter }) => {
       const all = await list('inbox', convoyId);
       const isWanted = (item: InboxItem): boolean =>
@@ -100,6 +104,8 @@ export function createStorePort(options: StorePortOptions): ConvoyStore {
     listDead: (convoyId, filter) => page('dead', convoyId, filter),
     readQuarantine: (convoy, id) => one('quarantine', `${convoy}:`, id),
     listQuarantine: (convoy, filter) => page('quarantine', `${convoy}:`, filter),
+    readLayout: (convoy) => reads.versioned('lanes', `${convoy}:`),
+    readFence: (convoyId, generation) => one('fence', convoyId, itemIds.fence(generation)),
     ...listsOfPeople,
     ...windowsPort(options.clouds.windows, call, { readFaults, writeFaults }),
   };
@@ -127,7 +133,7 @@ function readsOf(options: StorePortOptions, call: Call) {
         convoyId,
         ({ partition, version }) => cosmos.find(partition, id, { kind, version })?.item,
       ),
-    versioned: <K extends 'gate' | 'progress'>(kind: K, convoyId: string) =>
+    versioned: <K extends 'gate' | 'progress' | 'lanes'>(kind: K, convoyId: string) =>
       read(`store.read.${kind}`, convoyId, ({ partition, version }) =>
         cosmos.find(partition, kind, { kind, version }),
       ),
