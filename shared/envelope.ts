@@ -133,15 +133,14 @@ export function hostParsed(text: string): unknown {
   }
 }
 
-/** What the host makes of nested property names. */
+/** What the host makes of nested property names; by assigning it loses `__proto__`. */
 export function lowerFirst(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(lowerFirst);
   if (typeof value !== 'object' || value === null) return value;
   return Object.fromEntries(
-    Object.entries(value).map(([name, inner]) => [
-      name.charAt(0).toLowerCase() + name.slice(1),
-      lowerFirst(inner),
-    ]),
+    Object.entries(value)
+      .filter(([name]) => name !== '__proto__')
+      .map(([name, inner]) => [name.charAt(0).toLowerCase() + name.slice(1), lowerFirst(inner)]),
   );
 }
 

@@ -6,7 +6,7 @@
 // P3. A call reads at most `roundsMax` store pages, however few items pass the filter.
 import { ConvoyError } from '../../shared/errors.ts';
 import { hexHash } from '../../shared/keys.ts';
-import type { Page } from '../../shared/store/store.ts';
+import { type Page, StoreRefused } from '../../shared/store/store.ts';
 
 /** Reads the next page of one source. */
 export type Source<Item> = (limit: number, continuation?: string) => Promise<Page<Item>>;
@@ -36,11 +36,26 @@ export async function pageOf<Item>(
   for (let round = 0; round < roundsMax && place && items.length < request.limit; round++) {
     const source: Source<Item> | undefined = sources[place.source];
     if (!source) break;
-    const page = await source(request.limit - items.length, place.continuation);
+    const page = await readPage(source, request, { place, left: request.limit - items.length });
     items.push(...page.items);
     place = following(place, page.continuation, sources.length);
   }
   return place ? { items, continuation: tokenOf(place, request.filters) } : { items };
+}
+
+/** Anybody can make a token: what the store refuses because of it is the caller's fault. */
+async function readPage<Item>(
+  source: Source<Item>,
+  { continuation: token }: PageRequest,
+  { place, left }: { place: Place; left: number },
+): Promise<Page<Item>> {
+  try {
+    return await source(left, place.continuation);
+  } catch (error) {
+    const isRefused = error instanceof StoreRefused && error.status === 400;
+    if (isRefused && token !== null) throw notOurs(token, error);
+    throw error;
+  }
 }
 
 function following(
@@ -82,9 +97,10 @@ function partsOf(token: string): unknown[] {
   throw notOurs(token);
 }
 
-function notOurs(token: string): ConvoyError {
+function notOurs(token: string, cause?: unknown): ConvoyError {
   return new ConvoyError(
     'CVY_BAD_REQUEST',
     `continuation=${token.slice(0, 40)} was not given out by this API`,
+    { cause },
   );
 }

@@ -12,7 +12,7 @@ import { createReadStream, openSync, readSync, closeSync } from 'node:fs';
 import { Transform } from 'node:stream';
 import type { Readable } from 'node:stream';
 import { createGunzip } from 'node:zlib';
-import { parse } from 'csv-parse';
+import { CsvError, parse } from 'csv-parse';
 import { ConvoyError, reasonOf } from '../../shared/errors.ts';
 
 export type RecordFormat = 'csv' | 'ndjson';
@@ -60,7 +60,7 @@ export function contentHash(): Hash {
 function openText(file: RecordFile, hash: Hash | undefined): Readable {
   const stages = isGzip(file) ? [createGunzip()] : [];
   const source = createReadStream(file.path);
-  const text = [...stages, decoder(hash)].reduce<Readable>((from, stage) => {
+  const text = [...stages, decoder(file.name, hash)].reduce<Readable>((from, stage) => {
     from.on('error', (error) => stage.destroy(error));
     stage.on('close', () => from.destroy());
     return from.pipe(stage);
@@ -80,7 +80,7 @@ function isGzip({ path, name }: RecordFile): boolean {
   }
 }
 
-function decoder(hash: Hash | undefined): Transform {
+function decoder(name: string, hash: Hash | undefined): Transform {
   const utf8 = new TextDecoder('utf-8', { fatal: true });
   return new Transform({
     readableObjectMode: false,
@@ -90,14 +90,14 @@ function decoder(hash: Hash | undefined): Transform {
         hash?.update(chunk);
         done(undefined, utf8.decode(chunk, { stream: true }));
       } catch {
-        done(new ConvoyError('CVY_FILE', 'the file is not UTF-8'));
+        done(fault(name, 'the file is not UTF-8'));
       }
     },
     flush(done) {
       try {
         done(undefined, utf8.decode());
       } catch {
-        done(new ConvoyError('CVY_FILE', 'the file ends inside a UTF-8 character'));
+        done(fault(name, 'the file ends inside a UTF-8 character'));
       }
     },
   });
@@ -107,24 +107,37 @@ async function* csvRecords(source: Readable, name: string): AsyncGenerator<FileR
   const parser = parse({
     bom: true,
     skip_empty_lines: true,
-    columns: (names: string[]) => {
-      const twice = names.find((column, i) => names.indexOf(column) !== i);
-      if (twice !== undefined) throw fault(name, `the column ${twice} stands there twice`);
-      return names;
-    },
+    // Guessed from the first line, another end of line would become part of the last cell.
+    record_delimiter: ['\r\n', '\n', '\r'],
+    max_record_size: lineLengthMax,
   });
   source.on('error', (error) => parser.destroy(error));
   source.pipe(parser);
+  let columns: readonly string[] | undefined;
   let number = 0;
   try {
-    for await (const fields of parser as AsyncIterable<Record<string, unknown>>) {
-      number += 1;
-      yield { number, fields };
+    for await (const cells of parser as AsyncIterable<string[]>) {
+      if (columns === undefined) columns = columnsOf(cells, name);
+      else {
+        number += 1;
+        // Not by assignment, which would lose a column called __proto__.
+        const pairs = columns.map((column, at) => [column, cells[at]]);
+        yield { number, fields: Object.fromEntries(pairs) as Record<string, unknown> };
+      }
     }
   } catch (error) {
     if (error instanceof ConvoyError) throw error;
-    throw fault(name, `row ${number + 1}: ${reasonOf(error)}`, error);
+    // The parser is ahead of what was read from it, and counts the header.
+    const at = error instanceof CsvError ? Number(error['records']) : number + 1;
+    const place = at > 0 ? `row ${at}` : 'the header';
+    throw fault(name, `${place}: ${reasonOf(error)}`, error);
   }
+}
+
+function columnsOf(names: readonly string[], file: string): readonly string[] {
+  const twice = names.find((column, at) => names.indexOf(column) !== at);
+  if (twice !== undefined) throw fault(file, `the column ${twice} stands there twice`);
+  return names;
 }
 
 async function* ndjsonRecords(source: Readable, name: string): AsyncGenerator<FileRecord> {
@@ -136,13 +149,20 @@ async function* ndjsonRecords(source: Readable, name: string): AsyncGenerator<Fi
     try {
       fields = parseExactly(line);
     } catch (error) {
-      throw fault(name, `row ${number}: ${reasonOf(error)}`, error);
+      const reason = error instanceof RangeError ? 'it nests too deeply' : reasonOf(error);
+      throw fault(name, `row ${number}: ${reason}`, error);
     }
-    if (typeof fields !== 'object' || fields === null || Array.isArray(fields)) {
+    if (!isPlainObject(fields)) {
       throw fault(name, `row ${number} is not a JSON object`);
     }
-    yield { number, fields: fields as Record<string, unknown> };
+    yield { number, fields };
   }
+}
+
+/** A raw number is an object too [F1], but not one that JSON.parse made. */
+function isPlainObject(value: unknown): value is Record<string, unknown> {
+  if (typeof value !== 'object' || value === null) return false;
+  return Object.getPrototypeOf(value) === Object.prototype;
 }
 
 /** Not node:readline: it breaks lines at U+2028, which JSON allows inside a text. */
@@ -150,13 +170,18 @@ async function* linesOf(source: Readable, name: string): AsyncGenerator<string> 
   let rest = '';
   let isFirst = true;
   for await (const chunk of source.setEncoding('utf8') as AsyncIterable<string>) {
-    rest += isFirst ? chunk.replace(/^\ufeff/, '') : chunk;
+    const text = isFirst ? chunk.replace(/^\ufeff/, '') : chunk;
     isFirst = false;
-    const lines = rest.split('\n');
-    rest = lines.pop() ?? '';
+    // Only what is new is searched: a long line would be searched again with every chunk.
+    const [head = '', ...lines] = text.split('\n');
+    rest += head;
     if (rest.length > lineLengthMax)
       throw fault(name, `a line has over ${lineLengthMax} characters`);
+    const last = lines.pop();
+    if (last === undefined) continue;
+    yield rest;
     yield* lines;
+    rest = last;
   }
   if (rest !== '') yield rest;
 }

@@ -138,7 +138,9 @@ function assertColumns(file: RecordFile, flags: SendFlags, first: FileRecord): v
 }
 
 function messageOf(record: FileRecord, flags: SendFlags, idPrefix: string): KeyedMessage {
-  const text = (column: string): string => textOf(record.fields[column]);
+  // What a record inherits is none of its columns.
+  const text = (column: string): string =>
+    Object.hasOwn(record.fields, column) ? textOf(record.fields[column]) : '';
   const given = (column: string | undefined): string | undefined => {
     const value = column === undefined ? '' : text(column);
     return value === '' ? undefined : value;

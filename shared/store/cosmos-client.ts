@@ -237,6 +237,7 @@ class CosmosConnection implements Connection {
     query: Query,
     at: { limit: number; continuation?: string },
   ): Promise<Page<ItemOf<K>>> {
+    assertContinuation(at.continuation);
     return this.#ask({ doing: `list ${kind}`, withinMs: queryMsMax }, async (abortSignal) => {
       const iterator = this.#query(query, {
         abortSignal,
@@ -367,6 +368,12 @@ async function within<Answer>(
 export function withoutPlan(iterator: QueryIterator<Record<string, unknown>>): void {
   const noPlan = new StoreUnavailable('Cosmos DB asked for a plan of a query of one partition');
   Object.assign(iterator, { queryPlanPromise: Promise.resolve(noPlan) });
+}
+
+/** It travels in a header; what the account never gave out is refused before the SDK throws. */
+function assertContinuation(continuation: string | undefined): void {
+  if (continuation === undefined || /^[\x20-\x7e]{1,8192}$/.test(continuation)) return;
+  throw new StoreRefused(400, 'the continuation is not one of the account');
 }
 
 /** An item without what Cosmos adds to it. The edge where JSON becomes an item again. */
