@@ -181,4 +181,18 @@ describe('a handler that throws', () => {
     expect(await outputs()).toEqual(['m1', 'm2', 'm3', 'm4']);
     expect(await queues.isEmpty('fragile')).toBe(true);
   });
+
+  test('a deployment in flight: the instance goes on with the new version', limit, async () => {
+    await endHost('SIGTERM');
+    await startHost({ FRAGILE_DELAY: '2' });
+    await send(key, 'm1', 'm2!', 'm3');
+    const inFlight = await shown(key, ({ hold }) => hold.kind === 'retrying');
+    await endHost('SIGTERM');
+    await startHost({ FRAGILE_MENDED: '1', FRAGILE_VERSION: '2' });
+    const after = await drained(key, 3);
+
+    expect(inFlight).toMatchObject({ phase: 'active', epoch: 1, state: { ids: ['m1'] } });
+    expect(after.state).toEqual({ ids: ['m1', 'm2 upcast', 'm3 upcast'], isMigrated: true });
+    expect(after.epoch).toBe(1); // the same instance, by the code of now
+  });
 });

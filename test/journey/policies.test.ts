@@ -1,111 +1,38 @@
 // Every policy of a definition through the whole stack: one story each, seen through the HTTP API
 // and the output queue, as a user of the app sees it.
-import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
-import { type LocalStack, startLocalStack } from '../../infra/local/stack.ts';
-import { type OutgoingMessage, type Sender, createSender } from '../../shared/sender.ts';
-import { Api, type ConvoySeen, Queues, until } from '../support/doors.ts';
+import type { OutgoingMessage } from '../../shared/sender.ts';
+import { until } from '../support/doors.ts';
+import { type Detail, Policies, type Sent, at, secondsOf } from '../support/policies.ts';
 
-const appDir = join(import.meta.dirname, 'fixtures', 'policies-app');
 const limit = { timeout: 60_000 };
-let stack: LocalStack;
-let api: Api;
-let queues: Queues;
-let sender: Sender;
-let keys = 0;
-let key: string;
-
-/** What the app of the fixture shares with this process. */
-interface World {
-  isMended: boolean;
-  effects: { id: string; idempotencyKey: string; attempt: number }[];
-}
-const world = (): World => (globalThis as unknown as { policiesWorld: World }).policiesWorld;
+let policies: Policies;
 
 beforeAll(async () => {
-  const configFile = join(appDir, 'queues.json');
-  stack = await startLocalStack({ appDir, configFile, memory: true, logLevel: 'error' });
-  api = new Api(stack.url);
-  queues = new Queues(stack.serviceBus);
-  sender = createSender({ connectionString: stack.serviceBus });
+  policies = await Policies.open();
 }, limit.timeout);
 
-afterAll(async () => {
-  await sender?.close();
-  await queues?.[Symbol.asyncDispose]();
-  await stack?.[Symbol.asyncDispose]();
-});
+afterAll(async () => policies?.[Symbol.asyncDispose]());
 
-beforeEach(() => {
-  key = `P${++keys}`;
-  world().isMended = false;
-});
+beforeEach(() => policies.nextKey());
 
-type Detail = ConvoySeen & {
-  state: string[];
-  parked: number;
-  aside: { positions: number[]; lane: { code: string; messages: number } | null };
-  gap: { from: number; to: number; messages: number } | null;
-};
-
-const start = Date.UTC(2026, 5, 10, 12);
-const at = (seconds: number): string => new Date(start + seconds * 1000).toISOString();
-
-/** `!` marks a message at which the handler throws until it is mended. */
-async function send(convoy: string, ...messages: (string | Partial<OutgoingMessage>)[]) {
-  const all = messages.map((given): OutgoingMessage => {
-    if (typeof given !== 'string') return { type: 'Put', body: {}, ...given };
-    return { id: given.replace('!', ''), type: 'Put', body: { breaks: given.endsWith('!') } };
-  });
-  await sender.send(convoy, key, all);
-}
-
-async function shown(convoy: string, holds: (seen: Detail) => boolean): Promise<Detail> {
-  const path = `/convoys/${convoy}/${key}`;
-  const answer = await until(
-    () => api.call('GET', path),
-    ({ status, body }) => status === 200 && holds(body as Detail),
-  );
-  return answer.body as Detail;
-}
-
-const settled = (convoy: string, tail: number) =>
-  shown(convoy, (seen) => seen.cursor === tail && seen.phase === 'idle');
-
-async function outcomes(convoy: string): Promise<string[]> {
-  const messages = await api.messages(convoy, key);
-  return messages.map(({ messageId, outcome, code }) =>
-    [messageId, outcome, code].join(' ').trim(),
-  );
-}
-
-async function act(convoy: string, action: string): Promise<void> {
-  const { status, body } = await api.call('POST', `/convoys/${convoy}/${key}/${action}`, {
-    headers: { 'content-type': 'application/json' },
-    body: JSON.stringify({ reason: 'by test' }),
-  });
-  expect(status, JSON.stringify(body)).toBe(202);
-}
-
-async function outputs(
-  convoy: string,
-): Promise<{ subject: string; body: Record<string, unknown> }[]> {
-  const seen = await queues.peek(`${convoy}-out`, { count: 500 });
-  return seen
-    .filter(({ sessionId }) => sessionId === key)
-    .map(({ subject = '', body }) => ({ subject, body: body as Record<string, unknown> }));
-}
+const send = (convoy: string, ...messages: Sent[]) => policies.send(convoy, ...messages);
+const shown = (convoy: string, holds: (seen: Detail) => boolean) => policies.shown(convoy, holds);
+const settled = (convoy: string, tail: number) => policies.settled(convoy, tail);
+const outcomes = (convoy: string) => policies.outcomes(convoy);
+const outputs = (convoy: string) => policies.outputs(convoy);
+const act = (convoy: string, action: string) => policies.act(convoy, action);
 
 test('park: a poisonous message is set aside; a replay settles it after all', limit, async () => {
   await send('park', 'a', 'b!', 'c');
   const parked = await settled('park', 3);
-  const list = await api.list<{ key: string }>('/convoys?convoy=park&parked=true');
-  world().isMended = true;
+  const list = await policies.api.list<{ key: string }>('/convoys?convoy=park&parked=true');
+  policies.world.isMended = true;
   await act('park', 'replay');
   const healed = await shown('park', ({ state }) => state.length === 3);
 
   expect(parked).toMatchObject({ state: ['a', 'c'], parked: 1, backlog: 0 });
-  expect(list.map((one) => one.key)).toEqual([key]);
+  expect(list.map((one) => one.key)).toEqual([policies.key]);
   expect(healed).toMatchObject({ state: ['a', 'c', 'b'], parked: 0 });
   expect(await outcomes('park')).toEqual(['a applied', 'b applied', 'c applied']);
   const noted = (await outputs('park')).map(({ body }) => body['id']);
@@ -115,7 +42,7 @@ test('park: a poisonous message is set aside; a replay settles it after all', li
 test('park: an operator sets the message aside that holds the key', limit, async () => {
   await send('gap-block', { id: 'a', senderPosition: 1, body: { breaks: true } });
   await send('gap-block', { id: 'b', senderPosition: 2 });
-  await shown('gap-block', ({ hold }) => hold.code === 'CVY_HANDLER');
+  await shown('gap-block', (seen) => seen.phase === 'held');
   await act('gap-block', 'park');
 
   expect(await settled('gap-block', 2)).toMatchObject({ state: ['b'], parked: 1 });
@@ -127,7 +54,7 @@ test('park-lane: followers wait as they come, and settle in order', limit, async
   await settled('park-lane', 3);
   await send('park-lane', 'd');
   const waiting = await settled('park-lane', 4);
-  world().isMended = true;
+  policies.world.isMended = true;
   await act('park-lane', 'replay');
   const healed = await shown('park-lane', ({ state }) => state.length === 4);
 
@@ -170,7 +97,7 @@ test('an effect runs with the same key at each attempt; its result is applied', 
   const { state } = await settled('effect', 3);
 
   expect(state).toEqual(['a:1', 'b:2', 'c:1']);
-  const ofB = world().effects.filter(({ id }) => id === 'b');
+  const ofB = policies.world.effects.filter(({ id }) => id === 'b');
   expect(ofB.map(({ attempt }) => attempt)).toEqual([1, 2]);
   expect(new Set(ofB.map(({ idempotencyKey }) => idempotencyKey)).size).toBe(1);
 });
@@ -204,10 +131,8 @@ test.each([
   };
   await send(convoy, n('a', 10, 1), n('b', 70, 2), n('late', 20, 2));
   await settled(convoy, 3);
-  const windows = await api.list<{ start: string; sum: number }>(
-    `/convoys/${convoy}/${key}/windows`,
-  );
-  const seen = windows.map(({ start: from, sum }) => [(Date.parse(from) - start) / 1000, sum]);
+  const windows = await policies.windows(convoy);
+  const seen = windows.map(({ start, sum }) => [secondsOf(start), sum]);
 
   expect((await outcomes(convoy)).at(-1)).toBe(outcome);
   expect(seen.slice(0, expected.length)).toEqual(
@@ -225,7 +150,7 @@ test('hopping, session and calendar windows, early results and a reducer', limit
   const of = (window: string, subject = 'window.closed') =>
     emitted
       .filter((one) => one.subject === subject && one.body['window'] === window)
-      .map(({ body }) => [(Date.parse(String(body['start'])) - start) / 1000, body['count']]);
+      .map(({ body }) => [secondsOf(body['start']), body['count']]);
 
   expect(of('hop')).toEqual(
     expect.arrayContaining([
