@@ -173,7 +173,7 @@ test('fairness: a blocked and a stuck key delay nobody', limit, async () => {
   policies.nextKey();
   const blocked = policies.key;
   await policies.send('late-drop', ...ids(50).map((id, n) => (n === 0 ? `${id}!` : id)));
-  await policies.shown('late-drop', ({ phase }) => phase === 'held');
+  await policies.shown('late-drop', ({ phase, tail }) => phase === 'held' && tail === 50);
   const others = Array.from({ length: 12 }, (_, n) => `${stuck}-other-${n}`);
   for (const key of others) {
     policies.key = key;
