@@ -62,7 +62,7 @@ export function createPublisher(
     } catch (error) {
       const busy = brokerBusy(error);
       if (busy === undefined) throw error;
-      onThrottled({ code: busy.code, retryAfterMs: busy.retryAfterMs });
+      onThrottled(busy);
       throw busy;
     }
   };

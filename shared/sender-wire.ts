@@ -79,9 +79,7 @@ export function createWire(address: ServiceBusAddress, options: WireOptions): Wi
       } catch (error) {
         const limitMs = answeredOnce ? retryForMs : (options.connectWithinMs ?? retryForMs);
         const busy = brokerBusy(error);
-        if (busy !== undefined) {
-          options.onThrottled?.({ code: busy.code, retryAfterMs: busy.retryAfterMs });
-        }
+        if (busy !== undefined) options.onThrottled?.(busy);
         const waitMs = Math.max(pauseMs, busy?.retryAfterMs ?? 0);
         const isLate = clock.now() - startedAt + waitMs > limitMs;
         if (faultOf(error) !== 'transient' || isLate) throw refusal(queue, error);

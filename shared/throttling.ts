@@ -48,7 +48,8 @@ export function createThrottling({ clock, log }: { clock: Clock; log: Log }): Th
   const toldAt = new Map<Dependency, number>();
   return {
     since: clock.now(),
-    note(dependency, refused) {
+    note(dependency, { code, retryAfterMs }) {
+      const refused = { code, retryAfterMs };
       const now = clock.now();
       const count = (seen.get(dependency)?.count ?? 0) + 1;
       seen.set(dependency, { ...refused, count, lastAt: now });
