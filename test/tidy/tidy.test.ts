@@ -137,6 +137,7 @@ const entries = [
   /^test\/.*\.(test|config)\.ts$/,
   /^test\/bench\//,
   /^test\/simulation\/sim\.ts$/,
+  /^test\/model\/main\.ts$/,
 ];
 
 const imported = new Set(files.flatMap((file) => file.imports));
