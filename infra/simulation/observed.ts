@@ -24,6 +24,11 @@ export function effectsIn(state: unknown): Effect[] {
     });
 }
 
+/** The state of the convoy inside. */
+export function innerOf(state: unknown): unknown {
+  return observedIn(state).inner;
+}
+
 // The edge where a stored state becomes what this file made of it.
 const observedIn = (state: unknown): Observed => state as Observed;
 

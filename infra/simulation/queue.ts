@@ -126,7 +126,8 @@ export class Queue<Payload> {
     scheduler.after(owner, at - scheduler.now, () => {
       if (this.#armedAt !== at) return;
       this.#armedAt = Infinity;
-      this.#arm(this.entity.tick(scheduler.now));
+      const { now } = scheduler;
+      this.#arm(Math.min(this.entity.tick(now), this.deadLetters.tick(now)));
     });
   }
 }

@@ -34,6 +34,8 @@ export interface Plot {
   mayForget?: true;
   limits: Limits;
   messagesPerCommit: number;
+  /** What a state says that all applied numbers come to. */
+  totalOf?(state: unknown): number;
   /** From now on nothing that was broken fails any more. */
   mend(): void;
 }

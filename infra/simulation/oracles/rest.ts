@@ -1,10 +1,15 @@
 // In the end: nothing is lost, nothing waits, every message took effect exactly once and in order.
 import type { OperatorAction } from '../../../shared/engine/operate.ts';
 import type { InboxItem, ProgressItem } from '../../../shared/store/items.ts';
-import { type Effect, effectsIn } from '../observed.ts';
+import { type Effect, effectsIn, innerOf } from '../observed.ts';
 import type { SimulatedMessage } from '../messages.ts';
 import type { Oracle, Scene } from './oracle.ts';
 import type { OutputsOracle } from './outputs.ts';
+
+function numberIn(message: SimulatedMessage | undefined): number {
+  const body = JSON.parse(message?.text ?? '{}') as { n?: number };
+  return body.n ?? 0;
+}
 
 interface Place {
   key: string;
@@ -89,6 +94,17 @@ export class RestOracle implements Oracle {
     }
     this.#checkOrder(key, inOrder);
     this.#checkOutputs(key, effects);
+    this.#checkState(key, progress, effects);
+  }
+
+  /** What the convoy made of its messages, where the scenario can say it. */
+  #checkState(key: string, progress: ProgressItem, effects: readonly Effect[]): void {
+    const { totalOf } = this.#scene.plot;
+    if (totalOf === undefined) return;
+    const sentAs = (id: string) => this.#sent.get(`${key}\n${id}`) ?? this.#sent.get(`\n${id}`);
+    const should = effects.reduce((sum, { id }) => sum + numberIn(sentAs(id)), 0);
+    const is = totalOf(innerOf(progress.state));
+    if (is !== should) this.#say(key, 'H5', `the state comes to ${is}, its messages to ${should}`);
   }
 
   /** Nothing that was never parked is overtaken. */

@@ -1,10 +1,10 @@
 // H5, H12: every position settles once (once more when it was parked), settlements are numbered
 // without a gap, the chain is the hash of what settled, and nothing begins to expire before.
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import type { StoreOperation } from '../../../shared/store/store.ts';
 import type { Applied, Oracle, Scene } from './oracle.ts';
 
-const sha256 = (text: string): string => createHash('sha256').update(text, 'utf8').digest('hex');
+const sha256 = (text: string): string => hash('sha256', text, 'hex');
 
 type Fields = Record<string, unknown>;
 

@@ -46,20 +46,26 @@ function checkWindow({ scene, outputs, key }: Checked, window: CheckedWindow): v
     .all(partition, { kind: 'inbox', ...at })
     .filter(({ outcome }) => outcome === 'applied')
     .sort((a, b) => (a.settlement ?? 0) - (b.settlement ?? 0));
-  for (const item of closed) checkPublished(item, outputs.streamOf(key).committed, say);
+  const closings = closingsIn(outputs.streamOf(key).committed, window.name);
+  for (const item of closed) checkPublished(item, closings, say);
   checkTotals(window, { all: [...closed, ...open], applied }, say);
+}
+
+function closingsIn(committed: readonly Output[], name: string): Record<string, unknown>[] {
+  return committed
+    .filter(({ type }) => type === 'window.closed')
+    .map(({ bodyText }) => JSON.parse(bodyText) as Record<string, unknown>)
+    .filter(({ window }) => window === name);
 }
 
 /** Of each closed window every revision was emitted, from 0 on, and the last one is the item. */
 function checkPublished(
   item: WindowItem,
-  committed: readonly Output[],
+  closings: readonly Record<string, unknown>[],
   say: (message: string) => void,
 ): void {
-  const bodies = committed
-    .filter(({ type }) => type === 'window.closed')
-    .map(({ bodyText }) => JSON.parse(bodyText) as Record<string, unknown>)
-    .filter(({ window, start }) => window === item.window && start === isoOf(item.start));
+  const startsAt = isoOf(item.start);
+  const bodies = closings.filter(({ start }) => start === startsAt);
   const revisions = bodies.map(({ revision }) => revision).join();
   const expected = Array.from({ length: item.revision + 1 }, (_, revision) => revision).join();
   if (revisions !== expected) say(`revisions ${revisions} of ${item.start}, not ${expected}`);

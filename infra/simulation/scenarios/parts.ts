@@ -10,6 +10,8 @@ export interface Numbered {
   n: number;
 }
 
+export const messagesPerHistory = 50;
+
 /** `{ n: number }`, anything else is invalid. */
 export const numbered: StandardSchema<Numbered> = {
   '~standard': {

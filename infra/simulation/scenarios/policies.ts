@@ -3,21 +3,23 @@ import { defineConvoy } from '../../../shared/convoy/definition.ts';
 import type { WindowDefinition } from '../../../shared/convoy/window-definition.ts';
 import type { Random } from '../random.ts';
 import type { Plot } from '../scenario.ts';
-import { type Numbered, limitsFor, messagesFor, numbered } from './parts.ts';
-
-export const messagesPerHistory = 50;
+import { type Numbered, limitsFor, messagesFor, messagesPerHistory, numbered } from './parts.ts';
 
 interface State {
   sum: number;
 }
 
-export function policiesPlot(random: Random, options: { isTame?: true } = {}): Plot {
+export function policiesPlot(
+  random: Random,
+  options: { isTame?: true; afterComplete?: 'park' | 'reject' | 'reopen' } = {},
+): Plot {
   const broken = new Set<string>();
   let isMended = false;
   const order = random.pick(['broker', 'broker', 'sender']);
   const hasEffect = random.chance(0.25);
   const isBroken = (id: string): boolean => !isMended && broken.has(id);
-  const windows = random.chance(0.7) ? [windowFor(random)] : [];
+  const hasWindows = options.afterComplete === undefined && random.chance(0.7);
+  const windows = hasWindows ? [windowFor(random)] : [];
   const definition = defineConvoy({
     name: 'simulated',
     schema: numbered,
@@ -34,6 +36,7 @@ export function policiesPlot(random: Random, options: { isTame?: true } = {}): P
       },
     }),
     windows,
+    ...(options.afterComplete && { afterComplete: options.afterComplete }),
     apply(state, { id, body: { n } }, context) {
       if (!hasEffect && isBroken(id)) throw new RangeError(`cannot apply ${id}`);
       if (n < 0) {
