@@ -1,6 +1,9 @@
-// What a message costs: operations on the store, sends, durable starts and drains, counted where
-// they leave the engine. The numbers stand in the README.
+// What a message costs: operations on the store and their request units, sends, durable starts,
+// drains and actions, counted where they leave the engine. The numbers stand in the README.
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { expect, test } from 'vitest';
+import { packageRoot } from '../../infra/local/address.ts';
 import type { ConvoyDefinition } from '../../shared/convoy/definition.ts';
 import { defaultLimits } from '../../shared/convoy/outputs.ts';
 import { admitMessage } from '../../shared/engine/admit.ts';
@@ -13,6 +16,7 @@ import { summing } from '../convoy/settling.ts';
 import { createHub } from '../simulation/hub.ts';
 import { createScheduler } from '../simulation/scheduler.ts';
 import { prng } from '../support/prng.ts';
+import { recorder } from './billed.ts';
 
 interface Counts {
   /** Point reads and queries, by method. */
@@ -22,6 +26,10 @@ interface Counts {
   starts: number;
   wakes: number;
   drains: number;
+  /** As the Durable Task Scheduler bills: a start, a wake and a timer 1 each, an activity 2. */
+  durableActions: number;
+  /** By the model of the local Cosmos server. */
+  requestUnits: number;
 }
 
 /** Nobody is slow: every step goes at once. */
@@ -38,7 +46,10 @@ interface Arrival {
 /** One key, one process, nothing fails. */
 async function run(arrivals: Arrival[], { remembers }: { remembers: boolean }): Promise<Counts> {
   const scheduler = createScheduler(steady);
-  const counts: Counts = { reads: {}, batches: 0, publishes: 0, starts: 0, wakes: 0, drains: 0 };
+  const counts: Omit<Counts, 'durableActions' | 'requestUnits'> = {
+    ...{ reads: {}, batches: 0, publishes: 0, starts: 0, wakes: 0, drains: 0 },
+  };
+  let timers = 0;
   const pause = (ms: number) => new Promise<void>((go) => scheduler.clock.after(ms, go));
   const plain = createMemoryStore({
     clock: scheduler.clock,
@@ -49,7 +60,8 @@ async function run(arrivals: Arrival[], { remembers }: { remembers: boolean }): 
     },
   });
   const definition: ConvoyDefinition = summing();
-  const store = remembers ? rememberingStore(plain) : plain;
+  const { store: recorded, requestUnits } = recorder(plain);
+  const store = remembers ? rememberingStore(recorded) : recorded;
   const base = {
     store,
     publisher: {
@@ -75,7 +87,10 @@ async function run(arrivals: Arrival[], { remembers }: { remembers: boolean }): 
     async drain(request) {
       counts.drains += 1;
       await pause(callMs);
-      return drain({ ...base, instances: { start: noHub, wake: noHub } }, request);
+      const engine = { ...base, instances: { start: noHub, wake: noHub } };
+      const result = await drain(engine, request);
+      if (result.kind === 'waiting') timers += 1;
+      return result;
     },
   });
   const instances: Engine['instances'] = {
@@ -111,7 +126,8 @@ async function run(arrivals: Arrival[], { remembers }: { remembers: boolean }): 
   await scheduler.run(startMs + 130_000);
   const gate = (await reading)?.item;
   expect(gate).toMatchObject({ phase: 'idle', tail: arrivals.length });
-  return counts;
+  const durableActions = counts.starts + counts.wakes + 2 * counts.drains + timers;
+  return { ...counts, durableActions, requestUnits: await requestUnits() };
 }
 
 const total = (reads: Record<string, number>): number =>
@@ -145,4 +161,37 @@ test('burst: a hundred messages of a key at once need at most five drains', asyn
   console.info(`burst: ${JSON.stringify(counts)}`);
   expect(counts.drains).toBeLessThanOrEqual(5);
   expect(counts.starts).toBe(1);
+});
+
+/** The table of the README, made of what was counted. */
+function costTable(few: Counts, many: Counts): string {
+  const units = ({ requestUnits }: Counts, messages: number): string => {
+    const all = Math.round(requestUnits).toLocaleString('en');
+    return `${all} (${Math.round(requestUnits / messages)} each)`;
+  };
+  const lines: [string, (counts: Counts, messages: number) => string | number][] = [
+    ['Cosmos DB: reads', ({ reads }) => total(reads)],
+    ['Cosmos DB: batches', ({ batches }) => batches],
+    ['Cosmos DB: request units', units],
+    ['Service Bus: sends of outputs', ({ publishes }) => publishes],
+    ['Durable: starts', ({ starts }) => starts],
+    ['Durable: drains', ({ drains }) => drains],
+    ['Durable: actions', ({ durableActions }) => durableActions],
+  ];
+  return [
+    '| counted | 5 messages, 3 s apart | 100 messages at once |',
+    '| --- | --- | --- |',
+    ...lines.map(([name, of]) => `| ${name} | ${of(few, 5)} | ${of(many, 100)} |`),
+  ].join('\n');
+}
+
+test('the README says what a message costs, as counted here', async () => {
+  const few = await run(sparse, { remembers: true });
+  const many = await run(burst, { remembers: true });
+  const readme = readFileSync(join(packageRoot(), 'README.md'), 'utf8');
+  const plain = readme.replaceAll(/ +\|/g, ' |').replaceAll(/\| -+/g, '| ---');
+
+  expect(plain).toContain(costTable(few, many));
+  expect(few.durableActions).toBeLessThanOrEqual(5 * 5);
+  expect(many.durableActions).toBeLessThanOrEqual(12);
 });

@@ -7,6 +7,7 @@ import { z } from 'zod';
 import { packageRoot } from '../../infra/local/address.ts';
 import { defineConvoy } from '../../shared/convoy/definition.ts';
 import { runConvoy } from '../../shared/run-convoy.ts';
+import { runConvoy as runCli } from '../support/doors.ts';
 
 /** Stands for the payment provider of the example. */
 const charged: string[] = [];
@@ -68,6 +69,7 @@ const tills = defineConvoy({
       seconds: 600,
       everySeconds: 60,
       value: (message) => message.body.cents,
+      reduce: { initial: '', add: (sales, message) => `${String(sales)} ${message.body.cents}` },
       late: 'drop',
     },
     {
@@ -88,6 +90,9 @@ const customers = defineConvoy({
   upcast: { 1: (body) => ({ fullName: (body as { name: string }).name }) }, // old messages
   migrate: { 1: (state) => ({ fullName: (state as { name: string }).name }) }, // old state
   apply: (_, message) => ({ fullName: message.body.fullName }),
+  lingerSeconds: 5, // how long an instance waits for the next message before it closes
+  retentionSeconds: 30 * 86_400, // settled messages and closed windows expire by TTL
+  dedupSeconds: 7 * 86_400, // a message id is known so long after it has settled
 });
 
 test('effects, retries and parking', () => {
@@ -131,6 +136,7 @@ test('windows', () => {
     [...run.closedWindows, ...run.openWindows].filter(({ window }) => window === name);
   expect(of('shop-day').map(({ sum }) => sum)).toEqual([250, 1000]);
   expect(of('last-ten-minutes')).toHaveLength(11 + 10);
+  expect(of('last-ten-minutes').at(-1)?.result).toBe(' 900');
   expect(of('rush').map(({ count }) => count)).toEqual([1, 1, 1]);
 });
 
@@ -160,6 +166,27 @@ test('an overdraft is rejected', () => {
 
   expect(run.state).toEqual({ balance: 5 });
   expect(run.settlements[1]).toMatchObject({ outcome: 'rejected', reason: 'overdrawn' });
+});
+
+test('the README asks of the command line what it can do', async () => {
+  const readme = readFileSync(join(packageRoot(), 'README.md'), 'utf8');
+  const blocks = [...readme.matchAll(/```sh\n([\s\S]*?)```/g)].map(([, code = '']) => code);
+  const lines = blocks
+    .flatMap((code) => code.split('\n'))
+    .filter((l) => l.startsWith('npx convoy'));
+  const help = new Map<string, Promise<string>>();
+
+  expect(lines.length).toBeGreaterThan(5);
+  for (const line of lines) {
+    const [verb = '', ...rest] = line
+      .replaceAll(/'[^']*'/g, "''")
+      .split(/\s+/)
+      .slice(2);
+    const known = help.get(verb) ?? runCli([verb, '--help']).then(({ stdout }) => stdout);
+    help.set(verb, known);
+    for (const flag of rest.filter((word) => word.startsWith('--')))
+      expect(await known, line).toMatch(new RegExp(`^\\s+${flag}\\b`, 'm'));
+  }
 });
 
 test('the README shows what is compiled and run here', () => {
