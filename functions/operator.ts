@@ -5,8 +5,11 @@
 import { type InvocationContext, app } from '@azure/functions';
 import * as df from 'durable-functions';
 import { realClock } from '../shared/clock.ts';
+import { currentLayout } from '../shared/engine/layout.ts';
 import { operate } from '../shared/engine/operate.ts';
 import { replayDead, replayQuarantined } from '../shared/engine/replay.ts';
+import { ConvoyError } from '../shared/errors.ts';
+import { hasLanes } from '../shared/lanes.ts';
 import { serviceBusAddress } from '../shared/service-bus.ts';
 import { throttlingAnswer } from '../shared/throttling.ts';
 import { convoys } from './convoys/registry.ts';
@@ -30,7 +33,15 @@ const health: HealthDeps = {
     convoys[0]?.queue ?? 'orders',
   ),
   throttling: throttlingNow,
+  ...(convoys.some(({ lanes }) => hasLanes(lanes)) && { checkLanes }),
 };
+
+async function checkLanes(): Promise<void> {
+  const { engine, store } = await deps();
+  for (const definition of convoys) {
+    if (hasLanes(definition.lanes)) await currentLayout({ ...engine, store }, definition);
+  }
+}
 
 function surroundingsOf(context: InvocationContext): Surroundings {
   return {
@@ -42,6 +53,11 @@ function surroundingsOf(context: InvocationContext): Surroundings {
         clock: engine.clock,
         convoys,
         sender,
+        currentLanes: async (convoy) => {
+          const definition = convoys.find(({ name }) => name === convoy);
+          if (!definition) throw new ConvoyError('CVY_CONVOY_UNKNOWN', `no convoy '${convoy}'`);
+          return currentLayout({ ...engine, store }, definition);
+        },
         operate: async (request) => operate(await freshEngineWith(instancesOf(context)), request),
         replayDead: async (request) =>
           replayDead(

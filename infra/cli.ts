@@ -3,6 +3,7 @@
 // Owns:   --json, exit codes, one line per error.
 // Leaves: every command to infra/cli/, and loads the stack only for those that run it.
 import { Command, CommanderError } from 'commander';
+import { addLanesCommand } from './cli/lanes.ts';
 import { addOperateCommands } from './cli/operate.ts';
 import { exitCodeOf, exitCodes, printError, WrongUse } from './cli/output.ts';
 import { addRecoveryCommands } from './cli/recovery.ts';
@@ -33,6 +34,7 @@ function program(ended: (code: number) => void): Command {
   addOperateCommands(convoy, ended);
   addRecoveryCommands(convoy, ended);
   addVerifyCommand(convoy, ended);
+  addLanesCommand(convoy, ended);
   convoy
     .command('simulate')
     .description('run a definition under the fault simulator (not built yet)')

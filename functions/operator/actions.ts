@@ -7,7 +7,8 @@ import { ConvoyError } from '../../shared/errors.ts';
 import type { OutgoingMessage } from '../../shared/sender.ts';
 import { toPathKey } from '../../shared/keys.ts';
 import type { OperatorDeps } from './deps.ts';
-import { detailOf } from './reads.ts';
+import { keyToActOn } from './lane-keys.ts';
+import { laneDetailOf } from './lanes.ts';
 import { assertParameters, convoyIn, keyIn, objectIn } from './request.ts';
 import type { Call } from './request.ts';
 
@@ -50,10 +51,11 @@ export async function actOnConvoy(deps: OperatorDeps, call: Call) {
   const action = operatorActions.find((candidate) => candidate === name);
   if (!action) throw unknownAction(name);
   const convoy = convoyIn(call);
-  const key = keyIn(call);
+  const asked = keyIn(call);
   const body = await objectIn(call);
+  const key = await keyToActOn(deps, convoy, asked);
   if (action === 'replay' && body['source'] === 'dead') {
-    return replayDeadLetters(deps, { convoy, key, body });
+    return replayDeadLetters(deps, { convoy, key, asked, body });
   }
   assertFields(body, [
     'reason',
@@ -65,7 +67,7 @@ export async function actOnConvoy(deps: OperatorDeps, call: Call) {
     refuse(`source in the body is ${shown(body['source'])}; 'parked' or 'dead' is expected`);
   }
   await deps.operate({ convoy, key, action, ...judgement(body) });
-  return detailOf(deps, convoy, key);
+  return laneDetailOf(deps, convoy, asked);
 }
 
 function unknownAction(name: string): ConvoyError {
@@ -79,16 +81,16 @@ const perSecondDefault = 100;
 /** `POST …/replay` with `source: 'dead'` → the new detail, and how far the replay came. */
 async function replayDeadLetters(
   deps: OperatorDeps,
-  asked: { convoy: string; key: string; body: Record<string, unknown> },
+  request: { convoy: string; key: string; asked: string; body: Record<string, unknown> },
 ) {
-  const { convoy, key, body } = asked;
+  const { convoy, key, asked, body } = request;
   assertFields(body, ['reason', 'expectedCursor', 'by', 'source', 'perSecond']);
   const perSecond = Math.min(
     body['perSecond'] === undefined ? perSecondDefault : integerField(body, 'perSecond', 1),
     perSecondMax,
   );
   const report = await deps.replayDead({ convoy, key, perSecond, ...judgement(body) });
-  return { ...(await detailOf(deps, convoy, key)), replay: report };
+  return { ...(await laneDetailOf(deps, convoy, asked)), replay: report };
 }
 
 /** Who acts and why, and what the operator saw. */
@@ -123,7 +125,10 @@ export async function replayFromQuarantine(deps: OperatorDeps, call: Call) {
   return { convoy, key, pathKey: toPathKey(key), ...done };
 }
 
-const messageFields = ['type', 'body', 'id', 'occurredAt', 'senderPosition', 'schemaVersion'];
+const messageFields = [
+  ...['type', 'body', 'id', 'occurredAt', 'senderPosition', 'schemaVersion'],
+  'laneKey',
+];
 
 /** `POST …/messages`: the id comes in the header Idempotency-Key, or in the body as `id`. */
 export async function enqueue(deps: OperatorDeps, call: Call) {
@@ -154,6 +159,7 @@ function messageOf(call: Call, body: Record<string, unknown>): OutgoingMessage {
     ...(id !== undefined && { id }),
     ...(traceparent !== undefined && { traceparent }),
     ...(body['occurredAt'] !== undefined && { occurredAt: textField(body, 'occurredAt', 40) }),
+    ...(body['laneKey'] !== undefined && { laneKey: textField(body, 'laneKey', 256) }),
     ...(body['senderPosition'] !== undefined && {
       senderPosition: integerField(body, 'senderPosition', 1),
     }),

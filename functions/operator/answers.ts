@@ -111,7 +111,7 @@ export function summaryAnswer({ gate, progress, headAdmittedAt }: KeyFacts, nowM
 
 export type Summary = ReturnType<typeof summaryAnswer>;
 
-/** `GET /convoys/{convoy}/{key}`. `lanes` is empty until lanes are built. */
+/** `GET /convoys/{convoy}/{key}`; `lanes` is for a split key as a whole (lane-answers.ts). */
 export function detailAnswer(
   facts: KeyFacts & { repeats: number; deadLettered: number; throttled: Throttled | null },
   nowMs: number,
@@ -126,6 +126,8 @@ export function detailAnswer(
       since: isoInstant(facts.throttled.since),
     },
     lanes: [],
+    lane: progress?.lane ?? null,
+    retired: retiredAnswer(progress?.retired),
     chain: progress?.chain ?? '',
     instanceId: gate.epoch > 0 ? instanceIdOf(gate.convoy, gate.key, gate.epoch) : null,
     settled: progress?.settled ?? 0,
@@ -139,6 +141,13 @@ export function detailAnswer(
     dueAt: instantOrNull(gate.dueAt),
     lastMessageId: gate.lastMessageId,
   };
+}
+
+/** The lane takes no part any more: what comes behind `tail` is parked. */
+export function retiredAnswer(retired: Progress['retired'] | undefined) {
+  if (!retired) return null;
+  const { generation, tail, at } = retired;
+  return { generation, tail, at: isoInstant(at) };
 }
 
 /** What is set aside: message by message, and the lane behind a poisonous one. */

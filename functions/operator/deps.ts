@@ -1,5 +1,6 @@
 // What the routes need, handed in: tests give a memory store, the entry file gives the real thing.
 import type { Clock } from '../../shared/clock.ts';
+import type { ConvoyDefinition } from '../../shared/convoy/definition.ts';
 import type { OperatorRequest } from '../../shared/engine/operate.ts';
 import type {
   QuarantineReplay,
@@ -8,14 +9,23 @@ import type {
   ReplayRequest,
 } from '../../shared/engine/replay.ts';
 import type { Sender } from '../../shared/sender.ts';
+import type { LayoutItem } from '../../shared/store/items.ts';
 import type { ConvoyStore } from '../../shared/store/store.ts';
 
 export interface OperatorDeps {
   store: ConvoyStore;
   clock: Clock;
   /** The registered convoys: only to these a message can be sent. */
-  convoys: readonly { name: string; queue: string; retentionSeconds?: number }[];
+  convoys: readonly {
+    name: string;
+    queue: string;
+    retentionSeconds?: number;
+    /** State of a split key from its lanes. */
+    merge?: ConvoyDefinition['merge'];
+  }[];
   sender: Pick<Sender, 'send'>;
+  /** The lanes that senders may use, announced first where the definition is longer; CVY_LANES. */
+  currentLanes(convoy: string): Promise<LayoutItem>;
   /** Changes the hold of a key; CVY_CONFLICT, CVY_NOT_FOUND, CVY_BAD_REQUEST. */
   operate(request: OperatorRequest): Promise<void>;
   /** Admits dead-lettered messages of a key, as many as one call may; the same errors. */
@@ -33,6 +43,8 @@ export interface HealthDeps {
   /** One round trip to each; rejects when it does not answer. */
   checkStore(): Promise<void>;
   pingServiceBus(): Promise<void>;
+  /** That definitions and announced lanes agree; absent where no convoy has lanes. */
+  checkLanes?(): Promise<void>;
   throttling(): object;
 }
 

@@ -26,6 +26,7 @@ export async function showHealth(deps: HealthDeps, call: Call) {
   const dependencies = await Promise.all([
     probe(clock, 'store', () => deps.checkStore()),
     probe(clock, 'serviceBus', () => deps.pingServiceBus()),
+    ...(deps.checkLanes ? [probe(clock, 'lanes', deps.checkLanes)] : []),
   ]);
   const isWell = dependencies.every(({ status }) => status === 'ok');
   const status = isWell ? 'ok' : 'failing';

@@ -154,6 +154,21 @@ const holdCell = (hold) =>
         ' ',
         h('div', { class: 'small' }, [hold.code, hold.reason].filter(Boolean).join(': ')),
       ];
+const laneColumns = [
+  {
+    title: 'Lane',
+    kind: 'wide',
+    cell: (l) => h('a', { href: detailHref(l), 'data-focus': detailHref(l) }, l.key),
+  },
+  {
+    title: 'Phase',
+    cell: (l) => [mark(l.phase), l.retired ? h('span', { class: 'small' }, ' retired') : null],
+  },
+  { title: 'Backlog', kind: 'n', cell: (l) => count(l.backlog) },
+  { title: 'Parked', kind: 'n', cell: (l) => (l.parked ? count(l.parked) : '–') },
+  { title: 'Hold', kind: 'why', cell: (l) => holdCell(l.hold) },
+  { title: 'Settled to', kind: 'n', cell: (l) => count(l.cursor) + ' / ' + count(l.tail) },
+];
 const messageColumns = [
   { title: 'Position', kind: 'n', cell: (m) => count(m.position) },
   { title: 'Message', kind: 'wide', cell: (m) => m.messageId },

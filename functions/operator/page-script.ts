@@ -76,14 +76,20 @@ async function drawDetail() {
   const path = '/convoys/' + view.convoy + '/' + view.pathKey;
   const detail = await api(path);
   const outcome = $('outcome').value;
-  const [messages, windows] = await Promise.all([
+  const none = { items: [], more: false };
+  const isSplit = detail.lanes.length > 0;
+  const [messages, windows] = isSplit ? [none, none] : await Promise.all([
     gather(path + '/messages' + (outcome ? '?outcome=' + outcome : ''), view.pages),
     gather(path + '/windows', view.pages),
   ]);
   view.detail = detail;
   show('facts', { ...detail, at: 0 }, () => factsOf(detail));
   show('messages', messages, () => [
-    table(messageColumns, messages.items, 'No such message.'),
+    table(
+      messageColumns,
+      messages.items,
+      isSplit ? 'The messages of a split key are shown lane by lane.' : 'No such message.',
+    ),
     moreButton(messages.more, () => {
       view.pages++;
       draw();
@@ -96,6 +102,8 @@ async function drawDetail() {
 
 /** What the service would not refuse as things stand. */
 function actionsFor(d) {
+  // A split key as a whole takes no action, and a lane behind its fence opens by itself.
+  if (d.lanes.length > 0 || d.hold.code === 'CVY_LANE_FENCE') return [];
   const isStopped = d.hold.kind === 'blocked' || d.hold.kind === 'retrying';
   return [
     d.hold.kind === 'paused' ? 'resume' : 'pause',
@@ -118,6 +126,8 @@ function asideOf(d) {
   }
   return parts.join(' · ') || '–';
 }
+
+const lanesIn = (d) => d.lanes.map((lane) => ({ ...lane, convoy: d.convoy }));
 
 function factsOf(d) {
   const hold = d.hold;
@@ -208,6 +218,8 @@ function factsOf(d) {
       d.completedAt ? fact('Completed', instant(d.completedAt)) : '',
       fact('Instance', h('code', {}, d.instanceId || '–')),
     ),
+    d.lanes.length > 0 ? h('h2', {}, 'Lanes') : '',
+    d.lanes.length > 0 ? table(laneColumns, lanesIn(d), '') : '',
     h('h2', {}, 'State'),
     h('div', { class: 'sheet' }, h('pre', { tabindex: '0' }, JSON.stringify(d.state, null, 2))),
   ];

@@ -29,6 +29,7 @@ import {
 } from './answers.ts';
 import type { KeyFacts, Summary, Throttled } from './answers.ts';
 import type { OperatorDeps } from './deps.ts';
+import { storedKey } from './lane-keys.ts';
 import { pageOf } from './paging.ts';
 import type { PageRequest, Source } from './paging.ts';
 import {
@@ -49,7 +50,7 @@ import { holds, outcomes, phases } from './words.ts';
 const readsAtOnce = 8;
 
 /** Like Promise.all over a map, with at most `readsAtOnce` in flight; results in order. */
-async function mapBounded<In, Out>(items: readonly In[], map: (item: In) => Promise<Out>) {
+export async function mapBounded<In, Out>(items: readonly In[], map: (item: In) => Promise<Out>) {
   const results: Out[] = [];
   for (let at = 0; at < items.length; at += readsAtOnce) {
     results.push(...(await Promise.all(items.slice(at, at + readsAtOnce).map(map))));
@@ -173,7 +174,7 @@ async function summariesOf(
 }
 
 /** [R2] */
-async function factsOf(
+export async function factsOf(
   store: ConvoyStore,
   gate: GateItem,
   progress: ProgressItem | undefined,
@@ -186,14 +187,8 @@ async function factsOf(
   return { gate, progress, headAdmittedAt: first?.admittedAt };
 }
 
-function unknownKey(convoy: string, key: string): ConvoyError {
+export function unknownKey(convoy: string, key: string): ConvoyError {
   return new ConvoyError('CVY_NOT_FOUND', `nothing was ever admitted for ${convoy}/${key}`);
-}
-
-/** `GET /convoys/{convoy}/{key}` */
-export async function showConvoy(deps: OperatorDeps, call: Call) {
-  assertParameters(call, []);
-  return detailOf(deps, convoyIn(call), keyIn(call));
 }
 
 /** The detail of a key; CVY_NOT_FOUND when the key is unknown. */
@@ -224,10 +219,11 @@ async function throttledOf(deps: OperatorDeps, gate: GateItem): Promise<Throttle
 }
 
 /** `GET …/messages`. Dead-lettered ones have no position: only their own outcome lists them. */
-export async function listMessages({ store }: OperatorDeps, call: Call) {
+export async function listMessages(deps: OperatorDeps, call: Call) {
   assertParameters(call, ['from', 'outcome', 'limit', 'continuation']);
   const convoy = convoyIn(call);
-  const key = keyIn(call);
+  const { store } = deps;
+  const key = await storedKey(deps, convoy, keyIn(call));
   const convoyId = convoyIdOf(convoy, key);
   const from = integerIn(call, 'from', { min: 1, max: 1e12 }) ?? 1;
   const outcome = wordIn(call, 'outcome', outcomes);
@@ -253,10 +249,11 @@ export async function listMessages({ store }: OperatorDeps, call: Call) {
 type WindowAnswer = ReturnType<typeof openWindowAnswer | typeof closedWindowAnswer>;
 
 /** `GET …/windows`: the closed ones, then the open ones. */
-export async function listWindows({ store }: OperatorDeps, call: Call) {
+export async function listWindows(deps: OperatorDeps, call: Call) {
   assertParameters(call, ['window', 'limit', 'continuation']);
   const convoy = convoyIn(call);
-  const key = keyIn(call);
+  const { store } = deps;
+  const key = await storedKey(deps, convoy, keyIn(call));
   const convoyId = convoyIdOf(convoy, key);
   const window = call.query.get('window') ?? undefined;
   const request = pageRequest(call, 'windows');

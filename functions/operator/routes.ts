@@ -10,6 +10,7 @@ import { ConvoyError } from '../../shared/errors.ts';
 import { actOnConvoy, enqueue, replayFromQuarantine } from './actions.ts';
 import type { OperatorDeps, Surroundings } from './deps.ts';
 import { showHealth } from './health.ts';
+import { showConvoy, showLanes } from './lanes.ts';
 import { boardPage, boardPolicy } from './page.ts';
 import { problemResponse } from './problem.ts';
 import {
@@ -18,7 +19,6 @@ import {
   listQuarantine,
   listRollUps,
   listWindows,
-  showConvoy,
   showStats,
 } from './reads.ts';
 import { verifyKey } from './verification.ts';
@@ -72,6 +72,7 @@ export const routes: readonly Route[] = [
     answer: ({ health }, call) => showHealth(health, call),
     status: (answer) => (isFailing(answer) ? 503 : 200),
   },
+  { name: 'apiLanes', methods: get, route: 'lanes/{convoy}', answer: withDeps(showLanes) },
   {
     name: 'apiMessages',
     methods: get,

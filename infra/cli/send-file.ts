@@ -11,12 +11,13 @@ import { pipeline } from 'node:stream/promises';
 import { realClock } from '../../shared/clock.ts';
 import { ConvoyError } from '../../shared/errors.ts';
 import { stamp } from '../../shared/outgoing.ts';
-import { createSender } from '../../shared/sender.ts';
-import type { KeyedMessage, Sender } from '../../shared/sender.ts';
+import { createSender, lanesFrom } from '../../shared/sender.ts';
+import type { KeyedMessage, LaneSource, Sender } from '../../shared/sender.ts';
 import { serviceBusAddress } from '../../shared/service-bus.ts';
 import type { ServiceBusAddress } from '../../shared/service-bus.ts';
 import { cloudAddressOn, defaultPorts } from '../local/address.ts';
 import { readStackAddress } from '../local/data-folder.ts';
+import { apiUrl } from './api.ts';
 import { exitCodes, note, printJson, printLine, WrongUse } from './output.ts';
 import { openProgress } from './progress.ts';
 import { contentHash, formatOf, readRecords } from './records.ts';
@@ -32,6 +33,7 @@ export async function sendFile(convoy: string, flags: SendFlags): Promise<number
   await using file = await openInput(flags.file, format);
   await using sender = createSender(addressOf(flags), {
     connectWithinMs: flags.patience * 1000,
+    ...lanesOf(flags),
   });
   const sizeLimit = await sender.sizeLimit(convoy);
   const checked = await check(file, flags, sizeLimit);
@@ -44,6 +46,13 @@ export async function sendFile(convoy: string, flags: SendFlags): Promise<number
     printLine(`sent ${checked.total} messages to ${convoy} in ${seconds} s (${perSecond}/s)`);
   }
   return exitCodes.ok;
+}
+
+/** Only who names lanes or the app needs the app to run: without, a key is one session. */
+function lanesOf(flags: SendFlags): { lanes?: LaneSource } {
+  if (flags.lane === undefined && flags.url === undefined) return {};
+  const code = flags.code ?? process.env['CONVOY_CODE'];
+  return { lanes: lanesFrom(apiUrl(flags), code === undefined ? {} : { code }) };
 }
 
 function chosenFormat(flags: SendFlags): RecordFormat {
@@ -128,7 +137,7 @@ async function check(file: RecordFile, flags: SendFlags, sizeLimit: number): Pro
 function assertColumns(file: RecordFile, flags: SendFlags, first: FileRecord): void {
   if (file.format !== 'csv') return;
   const columns = Object.keys(first.fields);
-  const asked = [flags.key, flags.id, flags.type, flags.time, flags.position];
+  const asked = [flags.key, flags.id, flags.type, flags.time, flags.position, flags.lane];
   const missing = asked.find((name) => name !== undefined && !columns.includes(name));
   if (missing === undefined) return;
   throw new ConvoyError(
@@ -153,6 +162,7 @@ function messageOf(record: FileRecord, flags: SendFlags, idPrefix: string): Keye
     body: record.fields,
     occurredAt: given(flags.time),
     senderPosition: position === undefined ? undefined : Number(position),
+    laneKey: given(flags.lane),
   };
 }
 

@@ -11,6 +11,9 @@ export interface SendFlags extends Global {
   type?: string;
   time?: string;
   position?: string;
+  lane?: string;
+  url?: string;
+  code?: string;
   connection?: string;
   namespace?: string;
   patience: number;
@@ -32,6 +35,9 @@ export function addSendCommand(program: Command, ended: (code: number) => void):
     .option('--type <column>', `column of the type; default: the type "${typeDefault}"`)
     .option('--time <column>', 'column of the event time, ISO-8601 with a zone')
     .option('--position <column>', "column of the sender's own position in the key, from 1")
+    .option('--lane <column>', 'column of the lane key; the layout of the lanes comes from --url')
+    .option('--url <url>', 'address of the app: sends to the lanes of split keys')
+    .option('--code <key>', 'function key of the app; default: CONVOY_CODE')
     .option('--connection <string>', 'Service Bus connection string; or set ServiceBusConnection')
     .option('--namespace <name>', 'fully qualified namespace, with DefaultAzureCredential')
     .option('--patience <seconds>', 'how long to wait for the first answer', wholeNumber(0), 10)

@@ -1,4 +1,5 @@
 // The commands as a person runs them: what they print, what they send, how they end.
+import { once } from 'node:events';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { writeFileSync } from 'node:fs';
@@ -34,7 +35,7 @@ function convoy(args: readonly string[], input = ''): Promise<Ended> {
 
 describe('convoy send', () => {
   let broker: Broker;
-  const queues = ['plain', 'again', 'bad', 'lines'];
+  const queues = ['plain', 'again', 'bad', 'lines', 'whole', 'split'];
   beforeAll(async () => {
     const Queues = queues.map((Name) => ({ Name, Properties: { RequiresSession: true } }));
     const Namespaces = [{ Name: 'sbemulatorns', Queues, Topics: [] }];
@@ -55,6 +56,26 @@ describe('convoy send', () => {
     writeFileSync(join(folder.path, name), content);
     return name;
   };
+
+  test('sends the rows to the lanes that the app tells', limit, async () => {
+    const all = [{ count: 4, queue: 'split', announcedAt: null, opensAt: null }];
+    const layout = { convoy: 'whole', refreshSeconds: 60, all, keys: {} };
+    const app = createServer((_, response) => response.end(JSON.stringify(layout))).listen(0);
+    await once(app, 'listening');
+    const { port } = app.address() as AddressInfo;
+    const url = `http://127.0.0.1:${port}`;
+    const csv = 'key,id,customer\nA,1,a\nA,2,b\n';
+
+    const columns = '--key key --id id --lane customer'.split(' ');
+    const sent = await send('whole', ['--file', file('l.csv', csv), ...columns, '--url', url]);
+    const shown = await convoy(['lanes', 'whole', '--url', url]);
+    app.closeAllConnections();
+    app.close();
+
+    expect(sent.code, sent.stderr).toBe(0);
+    expect((await peek('split')).map(({ sessionId }) => sessionId)).toEqual(['A~1.3', 'A~1.1']);
+    expect(shown.stdout).toMatch(/\(every key\) +1 +4 +split/);
+  });
 
   test('sends the rows in their order, with what the columns say', limit, async () => {
     const csv = 'key,id,kind,at,pos,amount\nA,1,Placed,2026-01-01T00:00:00Z,1,10\nB,2,Paid,,,20\n';

@@ -4,6 +4,7 @@ import type { HttpResponseInit } from '@azure/functions';
 import { type VirtualClock, virtualClock } from '../../shared/clock.ts';
 import { initialGate, initialProgress } from '../../shared/convoy/state.ts';
 import type { Gate, Progress } from '../../shared/convoy/state.ts';
+import { emptyLayout } from '../../shared/engine/layout.ts';
 import type { OperatorRequest } from '../../shared/engine/operate.ts';
 import type { QuarantineReplay, ReplayRequest } from '../../shared/engine/replay.ts';
 import { gateItem, inboxItem, progressItem } from '../../shared/engine/placed.ts';
@@ -56,6 +57,7 @@ export function createWorld(ports: Partial<OperatorDeps & HealthDeps> = {}): Wor
         return messages.map(({ id }, at) => id ?? `made-${at}`);
       },
     },
+    currentLanes: async (convoy) => (await store.readLayout(convoy))?.item ?? emptyLayout(convoy),
     operate: async (request) => void operated.push(request),
     replayDead: async (request) => {
       replays.push(request);
