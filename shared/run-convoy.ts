@@ -97,7 +97,7 @@ class Run {
     this.#limits = { ...defaultLimits, ...options.limits };
     this.#admitted = admittedOf(definition, messages);
     const { initialState, version } = definition;
-    const fresh = { ...initialProgress(initialState, 0), stateVersion: version };
+    const fresh = initialProgress(initialState, 0, version);
     this.#progress = options.progress ?? fresh;
   }
 

@@ -177,8 +177,12 @@ function fencedGate({ at, fencedUntil = at }: AdmitInput): Gate {
 }
 
 /** [L3] The progress beside a new gate; `lane` only in the lanes of a split key. */
-export function firstProgress(state: unknown, at: number, lane?: LanePlace): Progress {
-  const progress = initialProgress(state, at);
+export function firstProgress(
+  definition: { initialState: unknown; version: number } | undefined,
+  at: number,
+  lane?: LanePlace,
+): Progress {
+  const progress = initialProgress(definition?.initialState ?? null, at, definition?.version);
   return lane === undefined ? progress : { ...progress, lane, hold: fenceHold(at) };
 }
 

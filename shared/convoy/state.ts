@@ -246,12 +246,14 @@ export function initialGate(): Gate {
   };
 }
 
-export function initialProgress(state: unknown, writtenAt: number): Progress {
+/** `stateVersion` is that of the definition whose initial state it is: only what an earlier one wrote
+ *  is migrated. */
+export function initialProgress(state: unknown, writtenAt: number, stateVersion = 1): Progress {
   return {
     cursor: 0,
     epoch: 1,
     state,
-    stateVersion: 1,
+    stateVersion,
     taken: [],
     laneParked: null,
     parked: [],

@@ -111,10 +111,9 @@ function operationsOf(
     ? [{ kind: 'replace', item: gate, ifMatch: read.etag }]
     : [{ kind: 'create', item: gate }];
   if (step.created) {
-    const { initialState = null, version = 1 } = engine.definitions.get(request.convoy) ?? {};
+    const definition = engine.definitions.get(request.convoy);
     const place = lane && { key: lane.key, generation: lane.generation, lane: lane.lane };
-    // The first state is of this version: nothing is left to migrate.
-    const progress = { ...firstProgress(initialState, at, place), stateVersion: version };
+    const progress = firstProgress(definition, at, place);
     operations.push({ kind: 'create', item: progressItem(request, progress) });
   }
   operations.push({ kind: 'create', item: inbox }, { kind: 'create', item: seen });

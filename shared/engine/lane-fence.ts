@@ -176,8 +176,8 @@ function newLane(
   convoy: string,
   one: LanePlace,
 ): { gate: Gate; progress: Progress } {
-  const state = engine.definitions.get(convoy)?.initialState ?? null;
-  const progress = initialProgress(state, engine.clock.now());
+  const { initialState = null, version } = engine.definitions.get(convoy) ?? {};
+  const progress = initialProgress(initialState, engine.clock.now(), version);
   return {
     gate: initialGate(),
     progress: one.generation === 0 ? progress : { ...progress, lane: one },

@@ -185,7 +185,7 @@ describe('the hand-off between generations', () => {
   test('L3: a new lane begins held; admits only append; it opens once, with a new epoch', () => {
     const first = admit(undefined, { ...message('m1'), fencedUntil: 9_000 });
     const second = admit(first.gate, { ...message('m2'), fencedUntil: 9_000 });
-    const progress = firstProgress({}, 1_000, lane);
+    const progress = firstProgress({ initialState: {}, version: 1 }, 1_000, lane);
 
     expect(first).toMatchObject({ created: true, opened: false, wake: false, position: 1 });
     expect(second.gate).toMatchObject({ phase: 'held', epoch: 0, tail: 2, dueAt: 9_000 });
