@@ -67,7 +67,7 @@ export function settle(input: SettleInput): Settled {
 }
 
 function resultOf(input: SettleInput, end: End): Settled {
-  const { draft } = end;
+  const draft = withGapSince(input, end);
   const { settlements, stayedParked, outputs } = draft;
   const state = settlements.length > 0 ? JSON.parse(draft.stateText) : draft.progress.state;
   const marks = withMark(input, input.progress);
@@ -124,7 +124,7 @@ function settleAll(input: SettleInput, first: Draft): End {
     switch (next.kind) {
       case 'none': {
         const after = judgeGap(input, draft);
-        if (after === undefined) return { kind: 'done', draft: withGapSince(input, draft) };
+        if (after === undefined) return { kind: 'done', draft };
         if (after.progress.hold.kind !== 'none') return { kind: 'done', draft: after };
         draft = after;
         continue;
@@ -249,12 +249,14 @@ export function withoutGap(progress: Progress): Progress {
   return { ...progress, nextSender: next, gapSince: null, counts: { ...progress.counts, gaps } };
 }
 
-/** A gap is waited for from the moment when everything that has come is taken. */
-function withGapSince(input: SettleInput, draft: Draft): Draft {
+/** A gap is waited for from the moment when everything that has come is taken; however that was cut
+ *  into commits, the same gap keeps its moment, and another one never has it. */
+function withGapSince(input: SettleInput, { kind, draft }: End): Draft {
   const { definition, atTail, tools } = input;
   const { progress } = draft;
-  const isGap = gapOf(definition, progress) !== undefined && atTail;
-  const since = isGap ? progress.gapSince : null;
-  const gapSince = isGap && (since === null || isNewGap(input, draft)) ? tools.now : since;
+  const isGap = gapOf(definition, progress) !== undefined;
+  const since = isGap && !isNewGap(input, draft) ? progress.gapSince : null;
+  const isTaken = kind === 'done' && atTail && progress.hold.kind === 'none';
+  const gapSince = isGap && isTaken ? (since ?? tools.now) : since;
   return gapSince === progress.gapSince ? draft : { ...draft, progress: { ...progress, gapSince } };
 }

@@ -23,7 +23,7 @@ import {
   wait,
 } from '../convoy/handoff.ts';
 import { type Hold, noHold } from '../convoy/state.ts';
-import { gapDueAt, hasHeldWork } from '../convoy/take.ts';
+import { gapDueAt, gapOf, hasHeldWork } from '../convoy/take.ts';
 import { dueWindows, quietDueAt } from '../convoy/window.ts';
 import { reasonOf } from '../errors.ts';
 import { convoyIdOf } from '../keys.ts';
@@ -260,10 +260,12 @@ function quietDue(drain: Drain, definition: ConvoyDefinition): number | null {
   return item.taken.length > 0 ? null : quietDueAt(item, definition.windows, silentSince(drain));
 }
 
-/** Windows left over from a full commit, or whose quiet time has passed; a gap to be judged. */
+/** Windows left over from a full commit, or whose quiet time has passed; a gap to be judged, or
+ *  not waited for yet because the commit before it was full. */
 function isDue(drain: Drain, definition: ConvoyDefinition): boolean {
   const { item } = drain.progress;
   if (dueWindows(item, definition.windows, 1).length > 0) return true;
+  if (item.gapSince === null && gapOf(definition, item) !== undefined) return true;
   const dueAt = earliest([gapDueAt(definition, item), quietDue(drain, definition)]);
   return dueAt !== null && dueAt <= drain.engine.clock.now();
 }
