@@ -24,7 +24,7 @@ import { isTooLate } from './take.ts';
 import { watermarkOfEnd } from './window.ts';
 
 export function takeOne(input: SettleInput, draft: Draft, candidate: Candidate): Attempt {
-  const { admitted, source } = candidate;
+  const { admitted } = candidate;
   const { progress } = draft;
   const { fault } = admitted;
   const { verdict } = progress;
@@ -32,7 +32,7 @@ export function takeOne(input: SettleInput, draft: Draft, candidate: Candidate):
     const { reason } = verdict;
     return settled(input, draft, { ...candidate, outcome: 'skipped', code: 'CVY_SKIPPED', reason });
   }
-  if (verdict?.position === admitted.position && source !== 'parked') {
+  if (verdict?.position === admitted.position) {
     return park(input, draft, { ...candidate, code: 'CVY_PARKED', reason: verdict.reason });
   }
   const after = ofAnotherLane(input, draft, candidate) ?? afterCompletion(input, draft, candidate);
