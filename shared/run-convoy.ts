@@ -67,6 +67,8 @@ export interface RunResult {
 
 const startMs = Date.UTC(2026, 0, 1);
 const turnsMax = 1_000_000;
+/** A turn that settles nothing has still moved when one of these is another. */
+const moving = ['cursor', 'nextSender', 'taken', 'healing', 'laneParked'] as const;
 
 /** Throws ConvoyError CVY_ENVELOPE for a message that no sender could send. */
 export function runConvoy(
@@ -110,9 +112,7 @@ class Run {
       const hasMoved =
         turn.settlements.length > 0 ||
         turn.closed.length > 0 ||
-        turn.progress.cursor > before.cursor ||
-        turn.progress.nextSender > before.nextSender ||
-        turn.progress.healing.length < before.healing.length;
+        moving.some((field) => turn.progress[field] !== before[field]);
       if (hold.kind !== 'retrying' && (hold.kind !== 'none' || !hasMoved)) return;
     }
     throw new ConvoyError('CVY_INVARIANT', 'the run does not end');
