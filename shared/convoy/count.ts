@@ -15,6 +15,7 @@ import {
   type Contribution,
   type Span,
   addToOpen,
+  aggregateOfValue,
   amend,
   dueWindows,
   hasOpenSession,
@@ -76,6 +77,7 @@ function partsOf(input: SettleInput, draft: Draft, entry: Entering): Part[] {
   for (const window of input.definition.windows) {
     const value = synchronous(window.value(message, before), `the value of window ${window.name}`);
     if (value === undefined) continue;
+    aggregateOfValue(value); // a bad value is poison, also where it would come late
     const { reduce } = window;
     const contribution: Contribution = {
       value,
@@ -83,12 +85,16 @@ function partsOf(input: SettleInput, draft: Draft, entry: Entering): Part[] {
         reduce: (result) => jsonOf(reduce.add(copyOf(result ?? reduce.initial), message, before)),
       }),
     };
+    let isMoved = false;
     for (const span of spansAt(window, message.occurredAt, input.tools)) {
       const isOpen =
         !isClosed(window, span.end, watermark) ||
         (window.kind === 'session' && hasOpenSession(openWindows, window, span));
       // An operator who replays a message that came late wants it in.
-      const late = window.late === 'park' && source === 'parked' ? 'amend' : window.late;
+      const replayed = window.late === 'park' && source === 'parked' ? 'amend' : window.late;
+      // Of several closed hopping windows only one hands the message on: it is counted once.
+      const late = replayed === 'next' && isMoved ? 'drop' : replayed;
+      if (!isOpen) isMoved = true;
       parts.push({ window, span, contribution, late: isOpen ? 'open' : late });
     }
   }
