@@ -140,7 +140,7 @@ class Run {
 
   #settled(load: Pick<SettleInput, 'messages' | 'held' | 'atTail'>): Settled {
     const key = this.#options.key ?? 'key';
-    const closedWindows = new Map<string, ClosedWindow | null>();
+    const closedWindows = new Map<string, ClosedWindow[]>();
     let effect: EffectOutcome | undefined;
     for (;;) {
       const settled = settle({
@@ -155,7 +155,7 @@ class Run {
         tools: toolsAt(this.#options.now ?? startMs),
       });
       const { needs, effectFor } = settled;
-      for (const need of needs) closedWindows.set(need.id, this.#closedWindow(need));
+      for (const need of needs) closedWindows.set(need.id, this.#closedWindowsOf(need));
       if (effectFor !== undefined) {
         effect = this.#effect(
           messageOf({ key, progress: this.#progress }, effectFor.admitted, effectFor.body),
@@ -164,11 +164,11 @@ class Run {
     }
   }
 
-  #closedWindow(need: Settled['needs'][number]): ClosedWindow | null {
+  #closedWindowsOf(need: Settled['needs'][number]): ClosedWindow[] {
     const touches = (w: ClosedWindow) =>
       need.isSession ? w.start <= need.end && w.end >= need.start : w.start === need.start;
     const found = [...this.#windows.values()].filter((w) => w.window === need.window && touches(w));
-    return found.sort((a, b) => a.start - b.start)[0] ?? null;
+    return found.sort((a, b) => a.start - b.start);
   }
 
   #effect(message: Message<unknown>): EffectOutcome {
@@ -184,10 +184,12 @@ class Run {
     this.#progress = turn.progress;
     this.#settlements.push(...turn.settlements);
     this.#outputs.push(...turn.outputs);
+    for (const { window, start } of turn.gone) this.#windows.delete(`${window}:${start}`);
     for (const window of turn.closed) this.#windows.set(`${window.window}:${window.start}`, window);
     const perMessage = turn.settlements.reduce((n, { healed }) => n + (healed ? 3 : 2), 0);
     const outboxItems = Math.ceil(turn.outputs.length / this.#limits.outputsPerItem);
-    const operations = 1 + perMessage + turn.stayedParked.length + turn.closed.length + outboxItems;
+    const windows = turn.closed.length + turn.gone.length;
+    const operations = 1 + perMessage + turn.stayedParked.length + windows + outboxItems;
     this.#operationsMax = Math.max(this.#operationsMax, operations);
     if (operations > 1) this.#commits += 1;
   }

@@ -71,11 +71,11 @@ export function createStorePort(options: StorePortOptions): ConvoyStore {
       inbox(convoyId, { positions: [...positions].sort((a, b) => a - b), limit: Infinity }),
     readOutbox: (convoyId) => list('outbox', convoyId, 'store.read.outbox'),
     readWindow: (convoyId, name, start) => one('window', convoyId, itemIds.window(name, start)),
-    readSession: async (convoyId, name, span) =>
+    readSessions: async (convoyId, name, span) =>
       (await list('window', convoyId, 'store.read.window'))
         .filter(({ window }) => window === name)
         .filter(({ start, end }) => start <= span.end && end >= span.start)
-        .sort((a, b) => a.start - b.start)[0],
+        .sort((a, b) => a.start - b.start),
     batch: (convoyId, operations) =>
       call(`store.write.${siteOf(operations)}`, writeFaults, () =>
         reads.write(convoyId, operations),

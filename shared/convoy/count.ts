@@ -10,7 +10,9 @@ import {
 } from './draft.ts';
 import { jsonTextOf, synchronous } from './json.ts';
 import { bytesOf, windowOutput } from './outputs.ts';
-import type { ClosedWindow, Mark, Progress } from './state.ts';
+import { isForgotten } from './marks.ts';
+import { addToSession, closedSessionsAt, hasOpenSession, windowId, withClosed } from './session.ts';
+import type { ClosedWindow } from './state.ts';
 import {
   type Contribution,
   type Span,
@@ -18,7 +20,6 @@ import {
   aggregateOfValue,
   amend,
   dueWindows,
-  hasOpenSession,
   isClosed,
   spansAt,
 } from './window.ts';
@@ -36,8 +37,6 @@ export type Counted =
   | { kind: 'needs'; needs: WindowNeed[] }
   /** A late message that its policy sets aside. */
   | { kind: 'park'; code: string; reason: string };
-
-export const windowId = (name: string, start: number): string => `${name}:${start}`;
 
 /** [W2] Adds the message to each of its windows; late ones by the window's policy. */
 export function countInWindows(
@@ -86,12 +85,14 @@ function partsOf(input: SettleInput, draft: Draft, entry: Entering): Part[] {
       }),
     };
     let isMoved = false;
+    // An operator who replays a message that came late wants it in.
+    const replayed = window.late === 'park' && source === 'parked' ? 'amend' : window.late;
     for (const span of spansAt(window, message.occurredAt, input.tools)) {
+      // W4: what begins before the watermark may touch what has been closed.
+      const joinsClosed = window.kind === 'session' && replayed === 'amend';
       const isOpen =
-        !isClosed(window, span.end, watermark) ||
-        (window.kind === 'session' && hasOpenSession(openWindows, window, span));
-      // An operator who replays a message that came late wants it in.
-      const replayed = window.late === 'park' && source === 'parked' ? 'amend' : window.late;
+        !isClosed(window, joinsClosed ? span.start : span.end, watermark) ||
+        (window.kind === 'session' && !joinsClosed && hasOpenSession(openWindows, window, span));
       // Of several closed hopping windows only one hands the message on: it is counted once.
       const late = replayed === 'next' && isMoved ? 'drop' : replayed;
       if (!isOpen) isMoved = true;
@@ -108,8 +109,9 @@ const jsonOf = (value: unknown): unknown => JSON.parse(jsonTextOf(value, 'reduce
 function needOf(input: SettleInput, draft: Draft, { window, span, late }: Part): WindowNeed[] {
   if (late !== 'amend') return [];
   const id = windowId(window.name, span.start);
-  if (draft.closed.has(id) || input.closedWindows.has(id)) return [];
-  return [{ id, window: window.name, ...span, isSession: window.kind === 'session' }];
+  const isSession = window.kind === 'session';
+  if (input.closedWindows.has(id) || (!isSession && draft.closed.has(id))) return [];
+  return [{ id, window: window.name, ...span, isSession }];
 }
 
 type CountedOne =
@@ -138,7 +140,9 @@ function countOne(
       return addOpen(input, { draft: countLate(draft), n }, moved);
     }
     case 'amend':
-      return amendClosed(input, { draft, n }, entry);
+      return window.kind === 'session'
+        ? amendSession(input, { draft, n }, entry)
+        : amendClosed(input, { draft, n }, entry);
   }
 }
 
@@ -154,6 +158,10 @@ function addOpen(
   { part, admitted }: Entering & { part: Part },
 ): CountedOne {
   const { window, span, contribution } = part;
+  if (window.kind === 'session') {
+    const session = { window, span, contribution, admitted, closed: [] };
+    return { kind: 'counted', ...addToSession(input, { draft, n }, session) };
+  }
   const added = addToOpen(draft.progress.openWindows, window, { ...span, ...contribution });
   const progress = { ...draft.progress, openWindows: added.open };
   const next = { ...draft, progress };
@@ -185,57 +193,48 @@ function amendClosed(
   { part, admitted, source }: Entering & { part: Part },
 ): CountedOne {
   const { window, span, contribution } = part;
-  const needId = windowId(window.name, span.start);
-  const known = draft.closed.get(needId) ?? input.closedWindows.get(needId) ?? null;
-  if (known === null && isForgotten(input, window, span)) {
-    const reason = `window ${window.name} of ${input.tools.iso(span.start)} is no longer kept`;
-    if (source !== 'parked') return { kind: 'park', code: 'CVY_WINDOW_FORGOTTEN', reason };
-    return { kind: 'counted', draft: countLate(draft), n };
-  }
-  const earlier = window.kind === 'session' ? sessionOf(draft, { window, span, known }) : known;
-  const at = input.tools.now;
-  const amended = amend(earlier, window, { ...span, ...contribution, at });
-  const closed = new Map(draft.closed).set(windowId(window.name, amended.start), amended);
+  const id = windowId(window.name, span.start);
+  const known = draft.closed.get(id) ?? input.closedWindows.get(id)?.[0] ?? null;
+  if (known === null && isForgotten(input, window, span))
+    return forgotten(input, { draft, n }, { window, span, source });
+  const amended = amend(known, window, { ...span, ...contribution, at: input.tools.now });
   const place = { position: admitted.position, n, admitted };
   const outputs = [...draft.outputs, windowOutput(originOf(input), amended, place)];
-  return { kind: 'counted', draft: countLate({ ...draft, closed, outputs }), n: n + 1 };
+  return {
+    kind: 'counted',
+    draft: countLate({ ...withClosed(draft, amended), outputs }),
+    n: n + 1,
+  };
 }
 
-/** The closed session that takes the span in, the earliest of several; what this very commit made
- *  of it counts, so that the result does not depend on how messages are batched. */
-function sessionOf(
-  draft: Draft,
-  entry: { window: CheckedWindow; span: Span; known: ClosedWindow | null },
-): ClosedWindow | null {
-  const { window, span, known } = entry;
-  const stored = known && (draft.closed.get(windowId(window.name, known.start)) ?? known);
-  const here = [...draft.closed.values()].filter(
-    (w) => w.window === window.name && w.start <= span.end && span.start <= w.end,
-  );
-  const all = stored === null ? here : [...here, stored];
-  return all.sort((a, b) => a.start - b.start)[0] ?? null;
+/** [W4] Late is what touches a closed session, or comes for one that has passed. */
+function amendSession(
+  input: SettleInput,
+  { draft, n }: { draft: Draft; n: number },
+  { part, admitted, source }: Entering & { part: Part },
+): CountedOne {
+  const { window, span, contribution } = part;
+  const { openWindows, watermark } = draft.progress;
+  const closed = closedSessionsAt(input, draft, { window, span });
+  const isPast =
+    isClosed(window, span.end, watermark) && !hasOpenSession(openWindows, window, span);
+  if (isPast && closed.length === 0 && isForgotten(input, window, span))
+    return forgotten(input, { draft, n }, { window, span, source });
+  const session = { window, span, contribution, admitted, closed };
+  const added = addToSession(input, { draft, n }, session);
+  const isLate = isPast || closed.length > 0;
+  return { kind: 'counted', draft: isLate ? countLate(added.draft) : added.draft, n: added.n };
 }
 
-/** Whether the window may have closed, and expired, longer ago than windows are kept. Certain that
- *  it has not while the watermark of that time, or any later one, had not passed it. */
-function isForgotten(input: SettleInput, window: CheckedWindow, span: Span): boolean {
-  const { progress, definition, tools } = input;
-  const keptFrom = tools.now - definition.retentionSeconds * 1000;
-  const mark = progress.marks.find(({ at }) => at >= keptFrom);
-  return isClosed(window, span.end, mark === undefined ? progress.watermark : mark.watermark);
-}
-
-const marksMax = 8;
-
-/** Notes the watermark as it was before this commit, a few times per retention. */
-export function withMark(input: SettleInput, progress: Progress): Mark[] {
-  const { now } = input.tools;
-  const retentionMs = input.definition.retentionSeconds * 1000;
-  if (input.definition.windows.length === 0) return progress.marks;
-  const kept = progress.marks.filter(({ at }) => at >= now - retentionMs);
-  const last = progress.marks.at(-1);
-  if (last !== undefined && now - last.at < retentionMs / (marksMax - 2)) return kept;
-  return [...kept, { at: now, watermark: progress.watermark }].slice(-marksMax);
+/** Set aside; a replay is the operator's will: then it is applied, and not counted. */
+function forgotten(
+  input: SettleInput,
+  { draft, n }: { draft: Draft; n: number },
+  { window, span, source }: { window: CheckedWindow; span: Span; source: Candidate['source'] },
+): CountedOne {
+  if (source === 'parked') return { kind: 'counted', draft: countLate(draft), n };
+  const reason = `window ${window.name} of ${input.tools.iso(span.start)} is no longer kept`;
+  return { kind: 'park', code: 'CVY_WINDOW_FORGOTTEN', reason };
 }
 
 /** [H5] Closes due windows up to the limit; their outputs go on at the cursor's position. */
@@ -247,12 +246,13 @@ export function closeDue(input: SettleInput, draft: Draft): Draft {
   if (room <= 0) return draft;
   const due = dueWindows(draft.progress, definition.windows, room);
   if (due.length === 0) return draft;
-  const closed = new Map(draft.closed);
   const outputs = [...draft.outputs];
+  let after = draft;
   let { progress } = draft;
   for (const open of due) {
-    const window: ClosedWindow = { ...open, revision: 0, closedAt: input.tools.now };
-    closed.set(windowId(open.window, open.start), window);
+    const revision = (open.revision ?? -1) + 1;
+    const window: ClosedWindow = { ...open, revision, closedAt: input.tools.now };
+    after = withClosed(after, window);
     const place = { position: progress.cursor, n: progress.nextOutput };
     outputs.push(windowOutput(originOf(input), window, place));
     progress = {
@@ -263,7 +263,7 @@ export function closeDue(input: SettleInput, draft: Draft): Draft {
     };
   }
   const bytes = draft.bytes + bytesOf(input, outputs.slice(draft.outputs.length));
-  return { ...draft, progress, closed, outputs, closes: draft.closes + due.length, bytes };
+  return { ...after, progress, outputs, closes: draft.closes + due.length, bytes };
 }
 
 export function hasDue(input: SettleInput, draft: Draft): boolean {

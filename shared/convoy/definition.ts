@@ -41,7 +41,8 @@ export interface ApplyContext<Effect = unknown> {
   emit(type: string, body: unknown): void;
   /** A business refusal: recorded, not retried; the state stays as it was before the message. */
   reject(reason: string): void;
-  /** The convoy's business has ended: closes all open windows; `afterComplete` rules what comes. */
+  /** The convoy's business has ended: closes all open windows; `afterComplete` rules what comes. A
+   *  message that is rejected completes nothing. */
   complete(): void;
 }
 

@@ -23,8 +23,8 @@ export type EffectOutcome =
   | { position: number; kind: 'done'; result: unknown }
   | { position: number; kind: 'failed'; code: string; reason: string };
 
-/** A closed window that settle() has to know before it can go on: by its start, or, of a session,
- *  the one that touches the span. */
+/** What settle() has to know before it can go on: the closed window of this start, or the closed
+ *  sessions that touch the span. */
 export interface WindowNeed {
   /** Key of the answer in `closedWindows`. */
   id: string;
@@ -45,8 +45,8 @@ export interface SettleInput {
   held: ReadonlyMap<number, Admitted>;
   /** Nothing is admitted behind `messages`: a gap may be judged. */
   atTail: boolean;
-  /** What was asked for so far, by WindowNeed.id; null = there is none. */
-  closedWindows: ReadonlyMap<string, ClosedWindow | null>;
+  /** What was asked for so far, by WindowNeed.id, earliest first; empty = there is none. */
+  closedWindows: ReadonlyMap<string, readonly ClosedWindow[]>;
   effect?: EffectOutcome | undefined;
   /** In a young lane: positions whose message was admitted in an older lane, and where. */
   elsewhere?: ReadonlyMap<number, string>;
@@ -63,6 +63,8 @@ export interface Draft {
   stayedParked: StayedParked[];
   outputs: Output[];
   closed: ReadonlyMap<string, ClosedWindow>;
+  /** Stored sessions that became part of another. */
+  gone: ReadonlyMap<string, { window: string; start: number }>;
   closes: number;
   bytes: number;
 }
@@ -100,6 +102,7 @@ export function newDraft(progress: Progress): Draft {
     stayedParked: [],
     outputs: [],
     closed: new Map(),
+    gone: new Map(),
     closes: 0,
     bytes: 2_000,
   };
@@ -223,11 +226,12 @@ export function taken(input: SettleInput, draft: Draft, admitted: Admitted): Dra
 }
 
 /** [H5] Operations: progress; per message inbox and seen, and one more when it is or was parked;
- *  one per window; the packed outputs. */
+ *  one per window, also of one that goes; the packed outputs. */
 export function operationsOf(draft: Draft, limits: Limits): number {
   const perMessage = draft.settlements.reduce((sum, { healed }) => sum + (healed ? 3 : 2), 0);
   const outboxItems = Math.ceil(draft.outputs.length / limits.outputsPerItem);
-  return 1 + perMessage + draft.stayedParked.length + draft.closed.size + outboxItems;
+  const windows = draft.closed.size + draft.gone.size;
+  return 1 + perMessage + draft.stayedParked.length + windows + outboxItems;
 }
 
 export function fits(draft: Draft, limits: Limits): boolean {

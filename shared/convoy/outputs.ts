@@ -113,3 +113,26 @@ export function windowOutput(
     epoch: origin.epoch,
   };
 }
+
+/** [W4] A session that was emitted and became part of another: nothing is left of it. */
+export function takenBackOutput(
+  origin: Origin,
+  session: Omit<ClosedWindow, 'closedAt'> & { mergedInto: number },
+  place: { position: number; n: number; admitted: Admitted },
+): Output {
+  const { iso } = origin.tools;
+  const body = {
+    convoy: origin.convoy,
+    key: origin.key,
+    window: session.window,
+    start: iso(session.start),
+    end: iso(session.end),
+    ...{ count: 0, sum: 0, min: null, max: null, first: null, last: null, average: null },
+    revision: session.revision,
+    final: true,
+    mergedInto: iso(session.mergedInto),
+  };
+  const { position, n, admitted } = place;
+  const about = { causationId: admitted.messageId, epoch: origin.epoch };
+  return { position, n, type: 'window.closed', bodyText: JSON.stringify(body), ...about };
+}

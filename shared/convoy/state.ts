@@ -170,6 +170,8 @@ export interface OpenWindow extends Aggregate {
   end: number;
   /** What the window's own reducer made; absent without one. */
   result?: unknown;
+  /** Of an open session that had been closed: the revision of its last emission. */
+  revision?: number;
 }
 
 /** A window that has been emitted; `revision` counts its amendments. */
@@ -246,8 +248,8 @@ export function initialGate(): Gate {
   };
 }
 
-/** `stateVersion` is that of the definition whose initial state it is: only what an earlier one wrote
- *  is migrated. */
+/** `stateVersion` is that of the definition whose initial state it is: only what an earlier one
+ *  wrote is migrated. */
 export function initialProgress(state: unknown, writtenAt: number, stateVersion = 1): Progress {
   return {
     cursor: 0,

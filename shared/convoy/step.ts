@@ -14,7 +14,7 @@
 //       order of take.ts; the chain says so.
 import assert from 'node:assert/strict';
 import { failed, takeOne } from './apply.ts';
-import { closeDue, hasDue, withMark } from './count.ts';
+import { closeDue, hasDue } from './count.ts';
 import {
   type Attempt,
   type Candidate,
@@ -28,6 +28,7 @@ import {
   taken,
 } from './draft.ts';
 import { clipped, jsonTextOf, reasonOf } from './json.ts';
+import { withMark } from './marks.ts';
 import type { ClosedWindow, Hold, Output, Progress, Settlement, StayedParked } from './state.ts';
 import { gapHold, gapOf, nextOf } from './take.ts';
 
@@ -37,6 +38,8 @@ export interface Settled {
   stayedParked: StayedParked[];
   outputs: Output[];
   closed: ClosedWindow[];
+  /** Closed sessions that became part of another: their items go. */
+  gone: { window: string; start: number }[];
   /** Work is left over: the transaction is full, or something has to be loaded first. */
   full: boolean;
   /** Load these and settle again, before anything is committed. */
@@ -77,6 +80,7 @@ function resultOf(input: SettleInput, end: End): Settled {
     stayedParked,
     outputs,
     closed: [...draft.closed.values()],
+    gone: [...draft.gone.values()],
     full: end.kind !== 'done',
     needs: end.kind === 'needs' ? end.needs : [],
     effectFor: end.kind === 'effect' ? end.effectFor : undefined,

@@ -44,8 +44,9 @@ export interface WindowDefinition<State = unknown, Body = unknown> {
   /** Wall-clock silence of the key after which its open windows close. Default: never. */
   quietSeconds?: number;
   /** What becomes of a message for a closed window. `amend` (default): emitted again with
-   *  revision + 1. `drop`: applied, not counted. `next`: counted in the first window still open.
-   *  `park`: the message is set aside. */
+   *  revision + 1; sessions that it joins are one from then on, and what was emitted under another
+   *  start than theirs is taken back (`count: 0`, `mergedInto`). `drop`: applied, not counted.
+   *  `next`: counted, once, in the first window still open. `park`: the message is set aside. */
   late?: LatePolicy;
   /** Emits `window.early` (final: false) after every so many messages of an open window. */
   earlyEvery?: number;

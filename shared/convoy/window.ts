@@ -3,8 +3,8 @@
 // Invariants:
 //   W1  a window is closed exactly when end + grace <= watermark of its key.
 //   W2  every counted message is in each window of each definition that holds its event time.
-//   W3  a closed window never re-opens; an amendment raises its revision by one.
-import { jsonTextOf } from './json.ts';
+//   W3  a closed window never re-opens (but sessions: W4 in session.ts); an amendment raises its
+//       revision by one.
 import type { Tools } from './outputs.ts';
 import type { Aggregate, ClosedWindow, OpenWindow, Progress, WindowValue } from './state.ts';
 import type { CheckedWindow } from './window-definition.ts';
@@ -104,7 +104,7 @@ export interface Contribution {
 }
 
 /** The window with the contribution; without `before` the first of its span. */
-function grown(
+export function grown(
   before: OpenWindow | undefined,
   place: { window: string } & Span,
   { value, reduce }: Contribution,
@@ -120,74 +120,26 @@ export interface Grown {
   window: OpenWindow;
 }
 
-/** Adds to the open window of this span; opens it when it is the first. */
+/** Adds to the open window of this span; opens it when it is the first. Not for sessions. */
 export function addToOpen(
   open: readonly OpenWindow[],
   definition: CheckedWindow,
   entry: Span & Contribution,
 ): Grown {
-  if (definition.kind === 'session') return addToSession(open, definition, entry);
   const { start, end } = entry;
   const index = open.findIndex((w) => w.window === definition.name && w.start === start);
   const window = grown(open[index], { window: definition.name, start, end }, entry);
   return { open: index < 0 ? [...open, window] : open.with(index, window), window };
 }
 
-const touch = (a: Span, b: Span): boolean => a.start <= b.end && b.start <= a.end;
-
-/** Whether an open session takes the span in, however old it is. */
-export function hasOpenSession(
-  open: readonly OpenWindow[],
-  definition: CheckedWindow,
-  span: Span,
-): boolean {
-  return open.some((w) => w.window === definition.name && touch(w, span));
-}
-
-/** A session takes in every open session that the message's own span touches. */
-function addToSession(
-  open: readonly OpenWindow[],
-  definition: CheckedWindow,
-  entry: Span & Contribution,
-): Grown {
-  const touched = open
-    .filter((w) => w.window === definition.name && touch(w, entry))
-    .sort((a, b) => a.start - b.start);
-  const [first, ...others] = touched;
-  const merged = others.reduce<OpenWindow | undefined>(
-    (a, b) => a && mergeSessions(a, b, definition),
-    first,
-  );
-  const start = Math.min(entry.start, merged?.start ?? entry.start);
-  const end = Math.max(entry.end, merged?.end ?? entry.end);
-  const window = grown(merged, { window: definition.name, start, end }, entry);
-  return { open: [...open.filter((w) => !touched.includes(w)), window], window };
-}
-
-function mergeSessions(a: OpenWindow, b: OpenWindow, definition: CheckedWindow): OpenWindow {
-  const result = mergedResult(definition, a.result, b.result);
-  const { window, start } = a;
-  const end = Math.max(a.end, b.end);
-  return { window, start, end, ...join(a, b), ...(result !== undefined && { result }) };
-}
-
-/** Of copies: what a handler changes in its arguments changes no window. */
-function mergedResult({ reduce }: CheckedWindow, a: unknown, b: unknown): unknown {
-  if (reduce?.merge === undefined) return undefined;
-  const copy = (value: unknown): unknown =>
-    value === undefined ? undefined : JSON.parse(JSON.stringify(value));
-  return JSON.parse(jsonTextOf(reduce.merge(copy(a), copy(b)), 'reduce.merge'));
-}
-
-/** [W3] The closed window with one more message; one that never was is closed with it alone. A
- *  session keeps its start, which is its name. */
+/** [W3] The closed window with one more message; one that never was is closed with it alone. Not
+ *  for sessions. */
 export function amend(
   closed: ClosedWindow | null,
   definition: CheckedWindow,
   entry: Span & Contribution & { at: number },
 ): ClosedWindow {
-  const start = closed?.start ?? entry.start;
-  const end = Math.max(closed?.end ?? entry.end, entry.end);
+  const { start, end } = entry;
   return {
     ...grown(closed ?? undefined, { window: definition.name, start, end }, entry),
     revision: closed ? closed.revision + 1 : 0,

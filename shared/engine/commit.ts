@@ -37,7 +37,7 @@ export async function commitSettled(
   { settlementsMax = Infinity, ...load }: Load & { settlementsMax?: number },
 ): Promise<Next> {
   const settled = await settleLoad(drain, definition, { ...load, settlementsMax });
-  const { settlements, stayedParked, outputs, closed } = settled;
+  const { settlements, stayedParked, outputs, closed, gone } = settled;
   const { outputCommits } = settled.progress;
   const work = measuredWork(drain, settled);
   const progress = progressItem(drain.request, {
@@ -51,6 +51,9 @@ export async function commitSettled(
     ...settlements.flatMap((s) => settlementOperations(drain, definition, s)),
     ...stayedParked.map(stayedOperation),
     ...closed.map((window) => windowOperation(drain, definition, window)),
+    ...gone.map(({ window, start }): StoreOperation => {
+      return { kind: 'delete', id: itemIds.window(window, start) };
+    }),
     ...outbox.map((item): StoreOperation => ({ kind: 'create', item })),
   ];
   if (operations.length + drain.published.ids.size <= operationsMax)
@@ -99,7 +102,7 @@ async function settleLoad(
   { settlementsMax, ...load }: Load & { settlementsMax: number },
 ): Promise<Settled> {
   const { engine, request } = drain;
-  const closedWindows = new Map<string, ClosedWindow | null>();
+  const closedWindows = new Map<string, ClosedWindow[]>();
   let effect: EffectOutcome | undefined;
   for (;;) {
     const input: SettleInput = {
@@ -117,8 +120,8 @@ async function settleLoad(
     const settled = await drain.meter.timed('handlerMs', () => settle(input));
     const { needs, effectFor } = settled;
     if (needs.length > 0) {
-      const found = await Promise.all(needs.map((need) => readClosedWindow(drain, need)));
-      needs.forEach(({ id }, i) => closedWindows.set(id, found[i] ?? null));
+      const found = await Promise.all(needs.map((need) => readClosedWindows(drain, need)));
+      needs.forEach(({ id }, i) => closedWindows.set(id, found[i] ?? []));
     } else if (effectFor !== undefined) {
       const { convoy, key } = request;
       const asked = { convoy, key, progress: drain.progress.item, ...effectFor };
@@ -136,11 +139,12 @@ function progressAfterQuiet(drain: Drain, definition: ConvoyDefinition, load: Lo
   return { ...item, watermark: watermarkAfterQuiet(item, definition.windows, silence) };
 }
 
-async function readClosedWindow(drain: Drain, need: WindowNeed): Promise<ClosedWindow | undefined> {
+async function readClosedWindows(drain: Drain, need: WindowNeed): Promise<ClosedWindow[]> {
   const { store } = drain.engine;
   const { window, start, end } = need;
-  if (!need.isSession) return store.readWindow(drain.convoyId, window, start);
-  return store.readSession(drain.convoyId, window, { start, end });
+  if (need.isSession) return store.readSessions(drain.convoyId, window, { start, end });
+  const found = await store.readWindow(drain.convoyId, window, start);
+  return found === undefined ? [] : [found];
 }
 
 /** The body is not rewritten: only what became of the message is set, and [H12] the TTLs begin when

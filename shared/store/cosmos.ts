@@ -208,7 +208,7 @@ type ListsOfKey = Pick<
   ConvoyStore,
   | 'readInbox'
   | 'readInboxAt'
-  | 'readSession'
+  | 'readSessions'
   | 'readOutbox'
   | 'listMessages'
   | 'listWindows'
@@ -231,12 +231,12 @@ function listsOfKey(connection: Connection): ListsOfKey {
       return inRange('inbox', { convoyId, ...range, limit: Math.min(limit, to - from + 1) });
     },
     readInboxAt: (convoyId, positions) => readInboxAt(connection, convoyId, positions),
-    async readSession(convoyId, name, span) {
+    async readSessions(convoyId, name, span) {
       const and = 'AND c.start <= @spanEnd AND c["end"] >= @spanStart ';
       const places = { spanStart: span.start, spanEnd: span.end };
       const range = { convoyId, ...idsUnder(`window:${name}`), and, ...places, limit: 100 };
       const found = await inRange('window', range);
-      return found.sort((a, b) => a.start - b.start).at(0);
+      return found.sort((a, b) => a.start - b.start);
     },
     readOutbox: async (convoyId) =>
       inRange('outbox', { convoyId, ...idsUnder('outbox'), limit: outboxItemsMax }),

@@ -87,13 +87,13 @@ export function createMemoryStore(options: MemoryStoreOptions = {}): ConvoyStore
         const ascending = [...positions].sort((a, b) => a - b);
         return ascending.flatMap((at) => items.one(id, 'inbox', itemIds.inbox(at)) ?? []);
       }),
-    readSession: (id, name, span) =>
-      inPartition('readSession', id, () =>
+    readSessions: (id, name, span) =>
+      inPartition('readSessions', id, () =>
         items
           .inRange(id, 'window', idsUnder(`window:${name}`))
           .filter((window) => window.start <= span.end && window.end >= span.start)
           .sort((a, b) => a.start - b.start)
-          .at(0),
+          .slice(0, 100),
       ),
     readOutbox: (id) =>
       inPartition('readOutbox', id, () => items.inRange(id, 'outbox', idsUnder('outbox'))),

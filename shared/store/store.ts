@@ -126,12 +126,12 @@ export interface ConvoyStore extends RollUpStore {
   /** All unpublished outputs of a key, lowest settlement first. */
   readOutbox(convoyId: string): Promise<OutboxItem[]>;
   readWindow(convoyId: string, name: string, start: number): Promise<WindowItem | undefined>;
-  /** The closed session window with the least start that touches the span. */
-  readSession(
+  /** The closed session windows that touch the span, earliest first, at most 100. */
+  readSessions(
     convoyId: string,
     name: string,
     span: { start: number; end: number },
-  ): Promise<WindowItem | undefined>;
+  ): Promise<WindowItem[]>;
   /** All operations or none; at most 100. */
   batch(convoyId: string, operations: StoreOperation[]): Promise<BatchResult>;
 

@@ -199,6 +199,22 @@ function windowClaims(claim: Claim): void {
     expect(any.flat()).toHaveLength(7);
     expect(new Set(any.flat().map((item) => item.id)).size).toBe(7);
   });
+
+  claim('closed sessions that touch a span, ends included, earliest first', async ({ store }) => {
+    const id = freshId();
+    // Each is 10 long.
+    const starts = [140, 100, 120, 89, 131, 90];
+    await create(store, [
+      ...starts.map((start) => windowItem(id, 'day', start)),
+      windowItem(id, 'day-part', 120),
+    ]);
+
+    const found = await store.readSessions(id, 'day', { start: 100, end: 130 });
+    const none = await store.readSessions(id, 'day', { start: 111, end: 119 });
+
+    expect(found.map(({ start }) => start)).toEqual([90, 100, 120]);
+    expect(none).toEqual([]);
+  });
 }
 
 function otherListClaims(claim: Claim): void {

@@ -107,7 +107,7 @@ function turnOf(entry: {
   windows: Map<string, ClosedWindow>;
 }): Settled {
   const { run, windows, ...rest } = entry;
-  const closedWindows = new Map<string, ClosedWindow | null>();
+  const closedWindows = new Map<string, ClosedWindow[]>();
   for (;;) {
     const turn = settle({
       ...rest,
@@ -120,6 +120,9 @@ function turnOf(entry: {
       tools: toolsAt(5_000),
     });
     if (turn.needs.length === 0) return turn;
-    for (const { id } of turn.needs) closedWindows.set(id, windows.get(id) ?? null);
+    for (const { id } of turn.needs) {
+      const known = windows.get(id);
+      closedWindows.set(id, known === undefined ? [] : [known]);
+    }
   }
 }

@@ -55,22 +55,6 @@ test('hopping windows overlap: an event is in every one that holds it, oldest fi
   ]);
 });
 
-test('sessions that a message joins become one, with the values in their order', () => {
-  const session = windowOf({ name: 's', kind: 'session', seconds: 10 });
-  const add = (open: ReturnType<typeof addToOpen>['open'], second: number, value: number) => {
-    const start = second * 1000;
-    return addToOpen(open, session, { start, end: start + 10_000, value }).open;
-  };
-  const two = add(add([], 0, 5), 15, 7);
-
-  const one = add(two, 8, 1);
-
-  expect(two).toHaveLength(2);
-  expect(one).toEqual([
-    expect.objectContaining({ start: 0, end: 25_000, count: 3, sum: 13, first: 5, last: 1 }),
-  ]);
-});
-
 test.each([
   ['a plain day', 'day', '00:00', '2026-06-10T12:00:00Z', '2026-06-09T22:00', '2026-06-10T22:00'],
   ['2 PM local', 'day', '14:00', '2026-06-10T11:59:59Z', '2026-06-09T12:00', '2026-06-10T12:00'],

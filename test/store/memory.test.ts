@@ -58,7 +58,7 @@ describe('faults of the memory store', () => {
     await store.readInboxAt(id, [1]);
     await store.readOutbox(id);
     await store.readWindow(id, 'day', 0);
-    await store.readSession(id, 'day', { start: 0, end: 1 });
+    await store.readSessions(id, 'day', { start: 0, end: 1 });
     await store.batch(id, [{ kind: 'delete', id: 'gate' }]);
     await store.gatesUnwritten(range, 1);
     await store.gatesDue(range, 1);
