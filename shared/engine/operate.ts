@@ -57,7 +57,7 @@ export async function operate(engine: Engine, request: OperatorRequest): Promise
   const seen: Seen = { gate: gate.item, progress: progress.item, at, definition };
   if (isFenced(gate.item)) throw refusal(request, seen, 'not behind its fence');
   const changed = changeOf(request, seen);
-  if (changed.healing && definition)
+  if (request.action === 'replay' && definition)
     changed.healing = await moveLate(
       engine,
       { convoy, key },
