@@ -16,6 +16,7 @@ import type {
   ServiceBusReceiver,
 } from '@azure/service-bus';
 import type { Clock } from './clock.ts';
+import { reasonOf } from './convoy/json.ts';
 import { type Received, hostParsed, lowerFirst } from './envelope.ts';
 
 export interface DeadLetter {
@@ -126,7 +127,8 @@ export function deadLetterOf(message: ServiceBusReceivedMessage): DeadLetter {
   const { messageId, sessionId, subject, enqueuedTimeUtc } = message;
   // A new number is given in the dead-letter queue; the old one orders a replay [SB 10.5].
   const sequence = message.enqueuedSequenceNumber || Number(message.sequenceNumber ?? 0);
-  const properties: unknown = JSON.parse(JSON.stringify(message.applicationProperties ?? {}));
+  // The client decodes into plain objects, so a property called __proto__ comes as a prototype.
+  const properties: unknown = JSON.parse(JSON.stringify({ ...message.applicationProperties }));
   const metadata: Record<string, unknown> = {
     ...(messageId !== undefined && { messageId: shaped(messageId) }),
     ...(sessionId !== undefined && { sessionId: shaped(sessionId) }),
@@ -152,6 +154,6 @@ function bodyOf(message: ServiceBusReceivedMessage): Buffer {
   try {
     return Buffer.from(JSON.stringify(body) ?? '', 'utf8');
   } catch {
-    return Buffer.from(String(body), 'utf8'); // not JSON, and recorded as that
+    return Buffer.from(reasonOf(body), 'utf8'); // not JSON, and recorded as that
   }
 }

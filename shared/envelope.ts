@@ -164,7 +164,10 @@ function readMessageId(
   }
   // Only a text that the host has parsed can be ill-formed: `"\ud800"`, quotes and all.
   if (isMessageId(messageId)) return { id: messageId };
-  if (Number.isSafeInteger(messageId)) return { id: String(messageId) };
+  // -0 has the text of 0, which may be another message's id.
+  if (Number.isSafeInteger(messageId) && !Object.is(messageId, -0)) {
+    return { id: String(messageId) };
+  }
   const reason = `the host made ${textOf(messageId)} of the message id`;
   return { id: ofDelivery, warning: { code: 'CVY_ID_AMBIGUOUS', reason } };
 }

@@ -13,13 +13,14 @@ interface Order {
   steps: string[];
 }
 
-const steps: Record<string, { from: Status[]; to: Status }> = {
-  OrderPlaced: { from: ['new'], to: 'placed' },
-  OrderPaid: { from: ['placed'], to: 'paid' },
-  OrderShipped: { from: ['paid'], to: 'shipped' },
-  OrderDelivered: { from: ['shipped'], to: 'delivered' },
-  OrderCancelled: { from: ['placed', 'paid'], to: 'cancelled' },
-};
+// A Map: a type may be called `constructor`.
+const steps = new Map<string, { from: Status[]; to: Status }>([
+  ['OrderPlaced', { from: ['new'], to: 'placed' }],
+  ['OrderPaid', { from: ['placed'], to: 'paid' }],
+  ['OrderShipped', { from: ['paid'], to: 'shipped' }],
+  ['OrderDelivered', { from: ['shipped'], to: 'delivered' }],
+  ['OrderCancelled', { from: ['placed', 'paid'], to: 'cancelled' }],
+]);
 
 const initialState: Order = { status: 'new', amount: 0, steps: [] };
 
@@ -28,7 +29,7 @@ export const orders = defineConvoy({
   schema: z.looseObject({ amount: z.coerce.number().int().nonnegative().optional() }),
   initialState,
   apply(order, message, context) {
-    const step = steps[message.type];
+    const step = steps.get(message.type);
     if (step === undefined || !step.from.includes(order.status)) {
       const reason = `${message.type} is not possible: the order is ${order.status}`;
       context.emit('order.rejected', { id: message.id, type: message.type, reason });

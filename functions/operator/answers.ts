@@ -71,7 +71,7 @@ export function holdOf(gate: GateItem, progress: ProgressItem | undefined): Hold
 }
 
 function remedyOf(code: string | undefined): string | null {
-  return code !== undefined && code in errorRegistry
+  return code !== undefined && Object.hasOwn(errorRegistry, code)
     ? errorRegistry[code as keyof typeof errorRegistry].remedy
     : null;
 }

@@ -170,6 +170,13 @@ describe('found by these tests', () => {
     expect(other).toMatchObject({ warnings: [{ code: 'CVY_ID_AMBIGUOUS' }] });
   });
 
+  test('the id -0 is not the id 0, although the host makes numbers of both', () => {
+    const [minus, zero] = [-0, 0].map((messageId) => parsed({ messageId }) as MessageToAdmit);
+
+    expect(zero?.message.messageId).toBe('0');
+    expect(minus?.warnings).toMatchObject([{ code: 'CVY_ID_AMBIGUOUS' }]);
+  });
+
   test('our sender refuses a body that the receiving side would', () => {
     let body: unknown = 1;
     for (let level = 0; level < 129; level++) body = [body];

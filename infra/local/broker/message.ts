@@ -102,6 +102,7 @@ export function parseMessage(bytes: Buffer, stampId: () => string): ParsedMessag
   }
   parsed.sessionId = textAt(bytes, properties[10]);
   const bareAt = sections.find((section) => section.code >= 0x73)?.start ?? bytes.length;
+  assertIdType(bytes[properties[0] ?? -1]);
   const messageId = textAt(bytes, properties[0]);
   if (messageId !== null) return { ...parsed, messageId, bare: bytes.subarray(bareAt) };
   const stamped = stampId();
@@ -137,6 +138,14 @@ function readAnnotations(bytes: Buffer, at: number, parsed: ParsedMessage): void
     }
   }
   parsed.annotations = Buffer.concat([parsed.annotations, ...kept]);
+}
+
+/** [AMQP 3.2.11-14] null, ulong, uuid, binary, string; clients fail over anything else. */
+const idTypes = new Set([0x40, 0x44, 0x53, 0x80, 0x98, 0xa0, 0xb0, 0xa1, 0xb1]);
+
+function assertIdType(code: number | undefined): void {
+  if (code === undefined || idTypes.has(code)) return;
+  throw new RangeError(`a message id of AMQP type 0x${code.toString(16)}`);
 }
 
 /** Message ids may be strings, numbers, uuids or binary: one text for each, distinct per kind. */

@@ -24,20 +24,20 @@ export async function readBody(request: IncomingMessage): Promise<Buffer> {
 }
 
 export function headersOf(request: IncomingMessage): Record<string, string> {
-  const headers: Record<string, string> = {};
-  for (const [name, values] of Object.entries(request.headersDistinct)) {
-    if (values) headers[name] = values.join(',');
-  }
-  return headers;
+  const headers = Object.entries(request.headersDistinct).flatMap(([name, values]) =>
+    values ? [[name, values.join(',')] as const] : [],
+  );
+  return Object.fromEntries(headers);
 }
 
 /** The query as a flat map: values of one name are joined by commas. */
 export function queryOf(request: IncomingMessage): Record<string, string> {
-  const query: Record<string, string> = {};
+  const query = new Map<string, string>();
   for (const [name, value] of new URL(request.url ?? '/', 'http://localhost').searchParams) {
-    query[name] = name in query ? `${query[name]},${value}` : value;
+    const before = query.get(name);
+    query.set(name, before === undefined ? value : `${before},${value}`);
   }
-  return query;
+  return Object.fromEntries(query);
 }
 
 /** The request as the handler's trigger data. */

@@ -102,7 +102,7 @@ function batchMetadata(
       messages.map((message) => String(read(message) ?? '')),
       options,
     );
-  const properties = json((message) => message.applicationProperties ?? {});
+  const properties = json((message) => ({ ...message.applicationProperties }));
   const partitionKeys = texts((message) => message.partitionKey);
   const subjects = texts((message) => message.subject);
   return {
@@ -162,7 +162,8 @@ function deserialized(text: string): unknown {
 
 function metadataOf(message: ReceivedMessage): Record<string, TypedData> {
   const { enqueuedTimeUtc, expiresAtUtc } = message;
-  const properties = JSON.stringify(message.applicationProperties ?? {});
+  // The client decodes into plain objects, so a property called __proto__ comes as a prototype.
+  const properties = JSON.stringify({ ...message.applicationProperties });
   const metadata: Record<string, TypedData> = {
     DeliveryCount: { json: String((message.deliveryCount ?? 0) + 1) }, // [A4]
     ApplicationProperties: { json: properties },
