@@ -1,6 +1,6 @@
 // Messages as only a foreign AMQP client sends them, through the real broker, host and app: each
-// ends under its key, in quarantine or in the dead-letter record; what follows it under its key and what
-// stands beside it goes on. The board then shows such things as text, in a browser.
+// ends under its key, in quarantine or in the dead-letter record; what follows it under its key and
+// what stands beside it goes on. The board then shows such things as text, in a browser.
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
