@@ -123,6 +123,6 @@ export const refusals = {
       'The request was terminated because the entity is being throttled. Error code : 50009. ' +
         'Please wait 2 seconds and try again.',
     ),
-  stopped: () =>
-    new Refusal('amqp:internal-error', 'The local broker cannot write its data file; it stopped.'),
+  unwritable: () =>
+    new Refusal('amqp:internal-error', 'The local broker cannot write its data file now.'),
 };

@@ -16,6 +16,8 @@ export interface Receiver {
   readonly entity: Entity;
   /** Delivers what there is and is wanted; returns how many. */
   pump(limit: number): number;
+  /** Plans a delivery. */
+  wake(): void;
   loseSession(): void;
   /** Ends the link with this error. */
   expel(error: AmqpError): void;

@@ -19,7 +19,7 @@ export interface EntityPort {
   record(change: Change): void;
   /** A message as recorded so far; undefined when there is none of this id. */
   load(id: number): Entry | undefined;
-  /** Whether the store gave up: nothing can be loaded or recorded any more. */
+  /** Whether the store cannot write now: nothing may be delivered. */
   hasFailed(): boolean;
   /** The instant until which a message id counts as seen. */
   seenUntil(messageId: string): number | undefined;

@@ -294,9 +294,9 @@ export class Consumer implements Receiver {
       const bytes = encodeEntry(entry, content);
       this.entity.take(lane, entry);
       this.reserved++;
-      this.namespace.commit((error) => {
+      this.namespace.commit(() => {
         this.reserved--;
-        if (!error && this.port.isOpen) this.port.transfer(bytes, tokenTag(0), undefined);
+        if (this.port.isOpen) this.port.transfer(bytes, tokenTag(0), undefined);
       });
       return;
     }
@@ -324,7 +324,7 @@ export class Consumer implements Receiver {
       try {
         this.namespace.requireLive(this.entity);
         applyOutcome(locked, outcome, { entity: this.entity, now: this.now() });
-        this.namespace.commit(answer);
+        this.namespace.commit(() => answer(undefined));
       } catch (error) {
         answer(errorOf(error));
       }

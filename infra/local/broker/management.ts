@@ -99,6 +99,9 @@ function answerOf(
   if (body === undefined) {
     return errorAnswer(refusals.badRequest(`The body exceeds ${bodyBytesMax} bytes.`));
   }
+  if (namespace.isUnwritable && request.method !== 'GET') {
+    return errorAnswer(refusals.unwritable());
+  }
   return administrate(namespace, {
     method: request.method ?? 'GET',
     path,
@@ -110,9 +113,9 @@ function answerOf(
 }
 
 function health(namespace: Namespace): Answer {
-  return namespace.store.failure === undefined
-    ? json(200, { status: 'healthy', message: 'Service is healthy.' })
-    : json(503, { status: 'unhealthy', message: 'The data file cannot be written.' });
+  return namespace.isUnwritable
+    ? json(503, { status: 'unhealthy', message: 'The data file cannot be written.' })
+    : json(200, { status: 'healthy', message: 'Service is healthy.' });
 }
 
 function decoded(pathname: string): string | undefined {

@@ -21,6 +21,7 @@ import { Faults } from './faults.ts';
 import type { Lane } from './lane.ts';
 import { parseMessage, splitTransfer } from './message.ts';
 import type { ParsedMessage } from './message.ts';
+import { pathOf } from './entity-path.ts';
 import { idleSecondsOf } from './properties.ts';
 import type { QueueProperties } from './properties.ts';
 import { Store } from './store.ts';
@@ -47,6 +48,9 @@ export interface NamespaceOptions {
   intercept?: BrokerIntercept | undefined;
 }
 
+/** Locks are never written. */
+const writingSteps = new Set<BrokerStep['kind']>(['send', 'settle', 'manage']);
+const tickAgainMs = 250;
 const managementSuffix = '/$management';
 
 /** Dead-letter queues: no sessions, no expiry, no delivery limit [SB 3.12, 10.5]. */
@@ -86,6 +90,7 @@ export class Namespace {
     this.intercept = options.intercept;
     this.faults = new Faults(options.clock);
     this.store = new Store(options.file);
+    this.store.onRecovered = () => this.resume();
     this.catalog = new Catalog({
       now: () => this.clock.now(),
       openQueue: (path, properties) => this.openQueue(path, properties),
@@ -131,7 +136,7 @@ export class Namespace {
         due: (at) => this.arm(entity, at),
         sessionLost: (_lane, holder) => receiverOf(holder)?.loseSession(),
         load: (id) => this.store.load(id),
-        hasFailed: () => this.store.failure !== undefined,
+        hasFailed: () => this.isUnwritable,
         seenUntil: (messageId) => this.store.seenUntil(opened, messageId),
       },
     });
@@ -225,13 +230,28 @@ export class Namespace {
     }
   }
 
-  /** Whether steps must be asked for: a test's hook or faults may hold or refuse them. */
+  /** The disk is full, for instance: what would have to be written is refused. */
+  get isUnwritable(): boolean {
+    return this.store.failure !== undefined;
+  }
+
+  /** What waited for the disk. */
+  private resume(): void {
+    for (const [entity, receivers] of this.receivers) {
+      entity.sessions.offerAll(this.clock.now());
+      for (const one of receivers) one.wake();
+      this.wake(entity.line, entity);
+    }
+  }
+
+  /** Whether steps must be asked for: they may be held or refused. */
   get isWatched(): boolean {
-    return this.intercept !== undefined || !this.faults.isQuiet;
+    return this.intercept !== undefined || !this.faults.isQuiet || this.isUnwritable;
   }
 
   /** A promise when somebody wants to be awaited; throws when the step is refused at once. */
   ask(step: BrokerStep): Promise<void> | undefined {
+    if (this.isUnwritable && writingSteps.has(step.kind)) throw refusals.unwritable();
     const asked = (): Promise<void> | undefined => this.intercept?.beforeStep?.(step) ?? undefined;
     const faulty = this.faults.isQuiet ? undefined : this.faults.beforeStep(step);
     return faulty ? faulty.then(asked) : asked();
@@ -272,9 +292,9 @@ export class Namespace {
     try {
       this.checkUse(place, 'send');
       const { publish } = this.prepare(place, this.doubled(place, messages));
-      this.commit((error) => {
-        if (!error) publish(this.clock.now());
-        answer(error);
+      this.commit(() => {
+        publish(this.clock.now());
+        answer(undefined);
       });
     } catch (error) {
       answer(errorOf(error));
@@ -310,10 +330,8 @@ export class Namespace {
   }
 
   /** Calls back after everything recorded so far is durable. */
-  commit(done: (error: AmqpError | undefined) => void): void {
-    this.store.afterCommit(() => {
-      done(this.store.failure === undefined ? undefined : errorOf(refusals.stopped()));
-    });
+  commit(done: () => void): void {
+    this.store.afterCommit(done);
   }
 
   /** A receiver has been opened; until it leaves the entity is in use. */
@@ -346,9 +364,7 @@ export class Namespace {
     if (!topic) return undefined;
     const released = topic.release(turnMessagesMax, this.clock.now());
     if (!released) return 0;
-    this.commit((error) => {
-      if (!error) released.publish(this.clock.now());
-    });
+    this.commit(() => released.publish(this.clock.now()));
     this.wake(lane, entity);
     return released.count;
   }
@@ -362,7 +378,8 @@ export class Namespace {
     const delayMs = Math.max(1, at - this.clock.now());
     const timer = this.clock.after(delayMs, () => {
       this.timers.delete(entity);
-      if (this.store.failure === undefined) this.arm(entity, entity.tick(this.clock.now()));
+      const now = this.clock.now();
+      this.arm(entity, this.isUnwritable ? now + tickAgainMs : entity.tick(now));
     });
     this.timers.set(entity, { at, timer });
   }
@@ -373,15 +390,5 @@ export class Namespace {
     for (const { timer } of this.timers.values()) timer.cancel();
     for (const timer of this.idleTimers.values()) timer.cancel();
     this.store.close();
-  }
-}
-
-/** The path of an address: the Python client sends whole ones, `amqps://host/queue`. */
-function pathOf(address: unknown): string {
-  const text = (typeof address === 'string' ? address : '').replace(/^[a-z]+:\/\/[^/]*/i, '');
-  try {
-    return decodeURIComponent(text).replace(/^\/+/, '');
-  } catch {
-    return text.replace(/^\/+/, '');
   }
 }

@@ -172,9 +172,7 @@ const scheduleMessage: Operation = (request, { place, namespace }) => {
   namespace.checkUse(place, 'send');
   const { sequences, publish } = namespace.prepare(place, messages);
   // Published by the commit that also releases the reply, which is recorded behind this one.
-  namespace.commit((error) => {
-    if (!error) publish(namespace.clock.now());
-  });
+  namespace.commit(() => publish(namespace.clock.now()));
   const numbers = sequences.map((sequence) => wire.encodeLong(sequence));
   return done(wire.encodeString('sequence-numbers'), wire.encodeArray(numbers, 0x81));
 };

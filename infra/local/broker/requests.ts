@@ -9,7 +9,7 @@
 //   R2. Operations on a session need the lock, held by the associated link of the same connection
 //       [SB 11.4]; a settlement needs the token and a holder of the same connection; peek needs
 //       none.
-//   R3. An answer goes out after the commit of what it says.
+//   R3. An answer goes out after the commit of what it says; a renewal writes nothing.
 import { errorOf, refusals } from './conditions.ts';
 import type { AmqpError } from './conditions.ts';
 import { operations } from './operations.ts';
@@ -69,6 +69,7 @@ export function answerOperation(
     fail(errorOf(refusals.notSupported(`the management operation '${name}'`)));
     return;
   }
+  const isRenewal = name.includes('renew');
   const run = (): void => {
     let reply: Reply;
     try {
@@ -77,13 +78,14 @@ export function answerOperation(
     } catch (error) {
       reply = failure(errorOf(error));
     }
-    namespace.commit((error) => {
-      send(encodeOperation(request, error ? failure(error) : reply));
-    });
+    const answer = (): void => send(encodeOperation(request, reply));
+    // A lock is renewed in memory: that must not wait for a disk.
+    if (isRenewal) answer();
+    else namespace.commit(answer);
   };
   const sessionId = sessionIdOf(request);
   const step = { queue: entity.path, ...(sessionId === null ? {} : { sessionId }) };
-  if (name.includes('renew')) namespace.step({ kind: 'renew', ...step }, run, fail);
+  if (isRenewal) namespace.step({ kind: 'renew', ...step }, run, fail);
   else if (name.endsWith(':schedule-message')) namespace.step({ kind: 'send', ...step }, run, fail);
   else if (name.endsWith(':update-disposition')) {
     namespace.step({ kind: 'settle', ...step }, run, fail);

@@ -125,6 +125,11 @@ export class Sessions {
     for (const lane of this.lanes.values()) if (lane.ready.length > 0) this.putInLine(lane);
   }
 
+  /** Whatever kept messages from being delivered is over. */
+  offerAll(now: number): void {
+    for (const lane of this.lanes.values()) if (lane.ready.length > 0) this.offer(lane, now);
+  }
+
   /** A lane got or lost messages, or its holder: give it to a waiter or put it in the line. */
   offer(lane: Lane, now: number): void {
     if (lane.holder || (lane.isQueued && lane.ready.length > 0)) return;

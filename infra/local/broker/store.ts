@@ -8,10 +8,12 @@
 // Invariants:
 //   D1. A callback of `afterCommit` runs after the commit of every change recorded before it.
 //   D2. Reads see everything recorded before them (a read commits first when it must).
-//   D3. After a failed commit nothing is answered with success any more: `failure` is set for good,
-//       and the file keeps what was committed before.
+//   D3. What could not be committed (a full disk) is kept, nobody is told that it was done, and it
+//       is tried again until it is; meanwhile `failure` says why, and nothing new may be recorded
+//       for a client: so memory and file never differ for good, and what is kept is bounded.
 // Durability: synchronous NORMAL survives the death of the process, not a power cut [SB 20.6].
 import { DatabaseSync } from 'node:sqlite';
+import { realClock } from '../../../shared/clock.ts';
 import type { Change, Stored } from './entity-port.ts';
 import type { Entry } from './lane.ts';
 import { MessageCache } from './message-cache.ts';
@@ -24,6 +26,7 @@ import type { Statements } from './store-tables.ts';
 /** Messages kept in memory for their first delivery. */
 const cacheBytes = 16_000_000;
 const pageCacheKib = 16_000;
+const tryAgainMs = 250;
 
 /** The data file cannot be used; the message says which and why. */
 export class DataFileFault extends Error {}
@@ -48,7 +51,10 @@ export interface OpenedQueue {
 }
 
 export class Store {
+  /** Why nothing can be committed now [D3]. */
   failure: unknown;
+  /** Called when that is over. */
+  onRecovered: (() => void) | undefined;
   private readonly database: DatabaseSync;
   private readonly prepared: Statements;
   private readonly queues = new Map<string, OpenedQueue>();
@@ -62,6 +68,7 @@ export class Store {
   private callbacks: (() => void)[] = [];
   private isFlushPlanned = false;
   private isClosed = false;
+  private isTryingAgain = false;
 
   /** Opens or makes the file; throws a DataFileFault. */
   constructor(file: string) {
@@ -166,22 +173,24 @@ export class Store {
   flush(): void {
     this.isFlushPlanned = false;
     if (this.isClosed) return;
+    this.commit();
+    if (this.failure !== undefined) return;
     const callbacks = this.callbacks;
     this.callbacks = [];
-    this.commit();
     for (const callback of callbacks) callback();
   }
 
   private commit(): void {
-    if (this.pending.length === 0 && this.sequences.size === 0) return;
-    const changes = this.pending;
-    this.pending = [];
-    if (this.failure !== undefined) return;
+    const isIdle = this.pending.length === 0 && this.sequences.size === 0;
+    if (isIdle || this.failure !== undefined) return;
     try {
+      // A full disk makes SQLite end a transaction by itself, or not.
+      if (this.database.isTransaction) this.database.exec('ROLLBACK');
       this.database.exec('BEGIN IMMEDIATE');
-      for (const change of changes) this.apply(change);
+      for (const change of this.pending) this.apply(change);
       for (const [path, last] of this.sequences) this.prepared.sequence.run(last, path);
       this.database.exec('COMMIT');
+      this.pending = [];
       this.sequences.clear();
       this.stale.clear();
       this.seen.clear();
@@ -190,15 +199,24 @@ export class Store {
     }
   }
 
-  /** [D3] Memory and file differ now; the broker stops answering, and says why. */
+  /** [D3] */
   private fail(error: unknown): void {
     this.failure = error;
-    process.stderr.write(`broker: the data file cannot be written: ${String(error)}\n`);
-    try {
-      if (this.database.isTransaction) this.database.exec('ROLLBACK');
-    } catch {
-      // What is not committed is rolled back when the file is next opened.
+    if (!this.isTryingAgain) {
+      process.stderr.write(`broker: the data file cannot be written: ${String(error)}\n`);
     }
+    this.isTryingAgain = true;
+    realClock.after(tryAgainMs, () => this.tryAgain());
+  }
+
+  private tryAgain(): void {
+    if (this.isClosed) return;
+    this.failure = undefined;
+    this.flush();
+    if (this.failure !== undefined) return;
+    this.isTryingAgain = false;
+    process.stderr.write('broker: the data file is written again\n');
+    this.onRecovered?.();
   }
 
   private apply(change: Pending): void {
@@ -348,6 +366,7 @@ export class Store {
   /** Commits what is recorded and gives the file free; again is harmless. */
   close(): void {
     if (this.isClosed) return;
+    this.failure = undefined;
     this.flush();
     this.isClosed = true;
     this.database.close();

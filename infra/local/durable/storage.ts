@@ -182,15 +182,16 @@ export class HubStorage {
     const settled: (() => void)[] = [];
     const [first] = group;
     try {
+      if (this.#db.isTransaction) this.#sql.rollback.run();
       this.#sql.begin.run();
       if (first && group.length === 1) settled.push(this.#only(first));
       else for (const waiting of group) settled.push(this.#attempt(waiting));
       this.#sql.commit.run();
     } catch (error) {
       try {
-        this.#sql.rollback.run();
+        if (this.#db.isTransaction) this.#sql.rollback.run();
       } catch {
-        // SQLite has rolled back by itself.
+        // It is tried again before the next group.
       }
       for (const waiting of group) waiting.reject(error);
       return;
@@ -211,6 +212,8 @@ export class HubStorage {
       this.#sql.keep.run();
       return () => waiting.resolve(value);
     } catch (error) {
+      // A full disk makes SQLite end the transaction by itself: the whole group is undone then.
+      if (!this.#db.isTransaction) throw error;
       this.#sql.undo.run();
       this.#sql.keep.run();
       return () => waiting.reject(error);

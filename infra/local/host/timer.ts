@@ -85,7 +85,12 @@ export function startTimer(options: TimerOptions): TimerListener {
     await options.fire(json, reason).catch(() => {}); // [T2] the invoker has said it
     if (!isMonitored) return;
     const next = schedule.next(firedAt);
-    store.write(name, { last: firedAt, next, lastUpdated: firedAt }); // [T3]
+    try {
+      store.write(name, { last: firedAt, next, lastUpdated: firedAt }); // [T3]
+    } catch (error) {
+      // A full disk: the schedule goes on, and a host that starts anew may fire once more.
+      say('error', `Function '${fn.name}': its timer status was not saved: ${String(error)}`);
+    }
   };
   const arm = (): void => {
     if (isStopped) return;
