@@ -14,6 +14,8 @@ export interface Delivery {
   /** The same for harmless repeats. */
   outputId: string;
   atMs: number;
+  /** The emitted type, where the arm tells. */
+  subject?: string;
   /** Effects in the state of the key so far, where the arm keeps a state. */
   balance?: number;
 }

@@ -4,14 +4,20 @@ import type { ServiceBusReceivedMessage, ServiceBusReceiver } from '@azure/servi
 import type { Delivery } from './count.ts';
 
 const peekCount = 250;
+/** A client whose connection broke under a request may wait a minute for its answer. */
+const peekWithinMs = 5_000;
 
 export class OutputQueue implements AsyncDisposable {
-  readonly #client: ServiceBusClient;
-  readonly #receiver: ServiceBusReceiver;
+  readonly #open: () => ServiceBusClient;
+  readonly #queue: string;
+  #client: ServiceBusClient;
+  #receiver: ServiceBusReceiver;
   #last: ServiceBusReceivedMessage['sequenceNumber'];
 
   constructor(serviceBus: string, queue: string) {
-    this.#client = new ServiceBusClient(serviceBus);
+    this.#open = () => new ServiceBusClient(serviceBus);
+    this.#queue = queue;
+    this.#client = this.#open();
     this.#receiver = this.#client.createReceiver(queue);
   }
 
@@ -19,11 +25,23 @@ export class OutputQueue implements AsyncDisposable {
   async collect(): Promise<Delivery[]> {
     const found: Delivery[] = [];
     for (;;) {
-      const from = this.#last ? { fromSequenceNumber: this.#last.add(1) } : {};
-      const messages = await this.#receiver.peekMessages(peekCount, from);
+      const messages = await this.#peek();
       if (messages.length === 0) return found;
       this.#last = messages.at(-1)?.sequenceNumber;
       for (const message of messages) found.push(deliveryOf(message));
+    }
+  }
+
+  async #peek(): Promise<ServiceBusReceivedMessage[]> {
+    const from = this.#last ? { fromSequenceNumber: this.#last.add(1) } : {};
+    const abortSignal = AbortSignal.timeout(peekWithinMs);
+    try {
+      return await this.#receiver.peekMessages(peekCount, { ...from, abortSignal });
+    } catch (error) {
+      void this.#client.close().catch(() => {});
+      this.#client = this.#open();
+      this.#receiver = this.#client.createReceiver(this.#queue);
+      throw error;
     }
   }
 
@@ -40,6 +58,7 @@ function deliveryOf(message: ServiceBusReceivedMessage): Delivery {
     id: String(properties['causationId']),
     outputId: String(message.messageId),
     atMs: message.enqueuedTimeUtc?.getTime() ?? 0,
+    ...(message.subject === undefined ? {} : { subject: message.subject }),
     ...(balance === undefined ? {} : { balance }),
   };
 }

@@ -2,7 +2,7 @@
 import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { extname, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import type { Verdict } from '../../infra/local/sample/judge.ts';
 import type { FromObserver, ToObserver } from '../../infra/local/sample/observer.ts';
@@ -10,9 +10,9 @@ import type { SamplePlan } from '../../infra/local/sample/plan.ts';
 
 const observerFile = join(
   import.meta.dirname,
-  ...['..', '..', 'infra', 'local', 'sample', 'observer.ts'],
+  ...['..', '..', 'infra', 'local', 'sample', `observer${extname(import.meta.filename)}`],
 );
-const quietLimitMs = 40_000;
+const quietLimitMsDefault = 40_000;
 
 export class ObserverProcess implements AsyncDisposable {
   readonly #process: ChildProcess;
@@ -31,12 +31,12 @@ export class ObserverProcess implements AsyncDisposable {
   /** Begins to watch: what is on the output queue before does not count. */
   static async start(
     plan: SamplePlan,
-    where: { http: string; serviceBus: string; folder: string },
+    where: { http: string; serviceBus: string; folder: string; quietLimitMs?: number },
   ): Promise<ObserverProcess> {
     const planFile = join(where.folder, 'observed-plan.json');
     writeFileSync(planFile, JSON.stringify(plan));
     const observer = new ObserverProcess();
-    const { http: url, serviceBus } = where;
+    const { http: url, serviceBus, quietLimitMs = quietLimitMsDefault } = where;
     observer.#say({ kind: 'begin', planFile, url, serviceBus, quietLimitMs });
     await observer.#heard('ready');
     return observer;

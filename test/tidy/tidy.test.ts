@@ -135,7 +135,7 @@ const entries = [
   /^functions\/[^/]+\.ts$/,
   /^infra\/cli\.ts$/,
   /^test\/.*\.(test|config)\.ts$/,
-  /^test\/bench\//,
+  /^test\/(bench|crash|soak)\//,
   /^test\/simulation\/sim\.ts$/,
   /^test\/model\/main\.ts$/,
 ];
