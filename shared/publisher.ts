@@ -7,6 +7,10 @@
 // Every send ends within a limit of its own. The client does not notice that its connection was
 // lost under a send in flight and waits a minute for the answer; as many drains as may run at once
 // would wait with it, and no key could go on. Trying again is the drain's (H7).
+//
+// A sender whose link has failed is not used again. The client closes whatever link a sender has
+// when it hears of the end of the one before; with many waiting to send, each new link was closed
+// by the news of the last, and a queue stood still after its links had been detached.
 import type {
   ServiceBusClient,
   ServiceBusMessage,
@@ -47,15 +51,7 @@ export function createPublisher(
   { clock = realClock, onThrottled = () => undefined }: PublisherOptions = {},
 ): OutputPublisher {
   const limit = new SendLimit(clock);
-  let client: Promise<ServiceBusClient> | undefined;
-  const senders = new Map<string, Promise<ServiceBusSender>>();
-  const senderTo = (queue: string): Promise<ServiceBusSender> => {
-    client ??= open();
-    const sender = senders.get(queue) ?? client.then((c) => c.createSender(queue));
-    senders.set(queue, sender);
-    return sender;
-  };
-  const senderOf = (convoy: string): Promise<ServiceBusSender> => senderTo(`${convoy}-out`);
+  const senders = new Senders(open);
   const within = async <Result>(call: Call<Result>): Promise<Result> => {
     try {
       return await limit.of(call);
@@ -73,34 +69,83 @@ export function createPublisher(
     await within((abortSignal) => sender.sendMessages(what, { abortSignal }));
     limit.reset();
   };
-  return {
-    async sendFence(fence) {
-      await sendBy(await senderTo(fence.queue), toFenceMessage(fence));
-    },
-    async publishPart(convoy, part) {
-      await sendBy(await senderOf(convoy), toPartMessage(convoy, part));
-    },
-    async publish(convoy, key, outputs) {
-      const sender = await senderOf(convoy);
-      const messages = outputs.map((output) => toMessage(convoy, key, output));
-      const newBatch = () => within((abortSignal) => sender.createMessageBatch({ abortSignal }));
-      const send = (what: ServiceBusMessageBatch | ServiceBusMessage) => sendBy(sender, what);
-      let batch = await newBatch();
-      for (const message of messages) {
-        if (batch.tryAddMessage(message)) continue;
-        if (batch.count > 0) {
-          await send(batch);
-          batch = await newBatch();
-        }
-        // Alone too large for a batch envelope: sent plain, the broker has the last word.
-        if (!batch.tryAddMessage(message)) await send(message);
+  const sendInOrder = async (
+    sender: ServiceBusSender,
+    messages: readonly ServiceBusMessage[],
+  ): Promise<void> => {
+    const newBatch = () => within((abortSignal) => sender.createMessageBatch({ abortSignal }));
+    const send = (what: ServiceBusMessageBatch | ServiceBusMessage) => sendBy(sender, what);
+    let batch = await newBatch();
+    for (const message of messages) {
+      if (batch.tryAddMessage(message)) continue;
+      if (batch.count > 0) {
+        await send(batch);
+        batch = await newBatch();
       }
-      if (batch.count > 0) await send(batch);
-    },
-    async close() {
-      await (await client)?.close();
-    },
+      // Alone too large for a batch envelope: sent plain, the broker has the last word.
+      if (!batch.tryAddMessage(message)) await send(message);
+    }
+    if (batch.count > 0) await send(batch);
   };
+  return {
+    sendFence: (fence) =>
+      senders.use(fence.queue, (sender) => sendBy(sender, toFenceMessage(fence))),
+    publishPart: (convoy, part) =>
+      senders.use(outputQueueOf(convoy), (sender) => sendBy(sender, toPartMessage(convoy, part))),
+    publish: (convoy, key, outputs) =>
+      senders.use(outputQueueOf(convoy), (sender) => {
+        const messages = outputs.map((output) => toMessage(convoy, key, output));
+        return sendInOrder(sender, messages);
+      }),
+    close: () => senders.close(),
+  };
+}
+
+/** One sender for each queue, until its link fails. */
+class Senders {
+  readonly #open: () => Promise<ServiceBusClient>;
+  #client: Promise<ServiceBusClient> | undefined;
+  readonly #senders = new Map<string, Promise<ServiceBusSender>>();
+
+  constructor(open: () => Promise<ServiceBusClient>) {
+    this.#open = open;
+  }
+
+  async use(queue: string, send: (sender: ServiceBusSender) => Promise<void>): Promise<void> {
+    const sender = await this.#senderTo(queue);
+    try {
+      await send(sender);
+    } catch (error) {
+      if (isLinkFault(error)) void this.#discard(queue, sender).catch(() => {});
+      throw error;
+    }
+  }
+
+  async close(): Promise<void> {
+    await (await this.#client)?.close();
+  }
+
+  #senderTo(queue: string): Promise<ServiceBusSender> {
+    this.#client ??= this.#open();
+    const sender = this.#senders.get(queue) ?? this.#client.then((c) => c.createSender(queue));
+    this.#senders.set(queue, sender);
+    return sender;
+  }
+
+  /** Of many that fail together the first one does it. */
+  async #discard(queue: string, failed: ServiceBusSender): Promise<void> {
+    const known = this.#senders.get(queue);
+    if ((await known) !== failed || this.#senders.get(queue) !== known) return;
+    this.#senders.delete(queue);
+    await failed.close();
+  }
+}
+
+const outputQueueOf = (convoy: string): string => `${convoy}-out`;
+
+/** The link is at fault, not what was sent, and not the broker's load. */
+function isLinkFault(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && error.code === 'GeneralError';
 }
 
 type Call<Result> = (abortSignal: AbortSignal) => Promise<Result>;

@@ -75,3 +75,32 @@ test('a send without an answer is given up, the next may take twice as long', as
   const seen = await client.createReceiver('orders-out').peekMessages(10);
   expect(seen.map(({ messageId }) => messageId)).toEqual(['orders:A-17:1:1', 'orders:A-17:2:1']);
 });
+
+test('a sender whose link has failed is not used again; being busy is no such fault', async () => {
+  let made = 0;
+  class CountingClient extends ServiceBusClient {
+    override createSender(...[queue, options]: Parameters<ServiceBusClient['createSender']>) {
+      made += 1;
+      return super.createSender(queue, options);
+    }
+  }
+  await using started = new AsyncDisposableStack();
+  const broker = started.adopt(await startBroker({ config, file: ':memory:', port: 0 }), (one) =>
+    one.close(),
+  );
+  const retryOptions = { maxRetries: 0 };
+  const open = async () => new CountingClient(broker.connectionString, { retryOptions });
+  const publisher = started.adopt(createPublisher(open), (one) => one.close());
+  const publish = (position: number) => publisher.publish('orders', 'A-17', [output(position)]);
+  const madeAfter = async (fault: 'throttled' | 'refused'): Promise<number> => {
+    broker.faults.add({ fault, kinds: ['send'], times: 1 });
+    await expect(publish(2)).rejects.toThrow();
+    await publish(2);
+    return made;
+  };
+
+  await publish(1);
+
+  expect(await madeAfter('throttled')).toBe(1);
+  expect(await madeAfter('refused')).toBe(2);
+});
