@@ -6,7 +6,7 @@ import { described, planRound } from './mishaps.ts';
 import type { Mishap, RoundPlan, Topology } from './mishaps.ts';
 import { runRound } from './round.ts';
 
-const limit = { timeout: 120_000 };
+const limit = { timeout: 300_000 };
 const seed = Number(process.env['CONVOY_SEED'] ?? 3);
 const possible = possibleDeeds();
 /** A mount is nothing a test should do to a machine. */
