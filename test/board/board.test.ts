@@ -57,6 +57,29 @@ describe.skipIf(!executablePath && !mustRun)(title, () => {
     await site.shot('detail');
   });
 
+  test('marks what is hot and who throttles; advice in the detail', async () => {
+    const seen = { count: 12, lastAt: new Date().toISOString(), code: '429', retryAfterMs: 40 };
+    const world = await storyWorld({
+      throttling: () => ({ instance: 'i1', since: seen.lastAt, cosmos: seen }),
+      customStatusOf: async () => ({ throttled: { by: 'cosmos', since: Date.now() } }),
+    });
+    await using site = await open(world);
+    const { page } = site;
+
+    await page.getByText('throttled: cosmos 12').waitFor();
+    await page.getByLabel('hot only').check();
+    await page.getByRole('row').nth(2).waitFor({ state: 'detached' });
+    const row = await page.getByRole('row').nth(1).textContent();
+    await site.shot('hot');
+    await page.getByRole('link', { name: 'Busy' }).click();
+    await page.getByText('The key waits as asked').waitFor();
+
+    expect(row).toContain('hot 2/s');
+    expect(await page.locator('#facts').textContent()).toContain('67 % of the time goes to apply');
+    expect(site.faults).toEqual([]);
+    await site.shot('hot-detail');
+  });
+
   test('sends an action with the reason and the cursor the operator saw', async () => {
     const world = await storyWorld();
     await using site = await open(world);
@@ -161,10 +184,16 @@ async function open(world: World, options: { hostKey?: string; standingClock?: b
 }
 
 /** A dozen keys: calm, busy, retrying, and one that stands behind a poison message. */
-async function storyWorld(): Promise<World> {
-  const world = createWorld();
+async function storyWorld(ports: Parameters<typeof createWorld>[0] = {}): Promise<World> {
+  const world = createWorld(ports);
+  const since = world.clock.now();
   for (let at = 1; at <= 9; at++) await tell(world, `Order ${at}`, { outcomes: ['applied'] });
-  await tell(world, 'Busy', { outcomes: ['applied', 'waiting', 'waiting'] });
+  const spent = { handlerMs: 285_000, storeMs: 9_000, publishMs: 1_000, requestUnits: 900 };
+  await tell(world, 'Busy', {
+    outcomes: ['applied', ...Array.from({ length: 9 }, () => 'waiting' as const)],
+    gate: { busy: { since, position: 0 } },
+    progress: { work: { busySince: since, since, messages: 850, isTold: true, ...spent } },
+  });
   const hold = {
     kind: 'blocked' as const,
     code: 'CVY_HANDLER',
