@@ -188,7 +188,7 @@ function factsOf(d) {
             mark('hot'),
             ' for ' + age(d.hot.sinceSeconds),
             ' · settles ' + d.hot.messagesPerSecond + '/s',
-            ' · ' + d.hot.arrivalsPerSecond + '/s come',
+            ' · ' + d.hot.admittedPerSecond + '/s admitted',
             ' · limit: ' + d.hot.limit,
           ),
           h('p', {}, d.hot.advice),

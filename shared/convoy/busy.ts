@@ -5,8 +5,9 @@
 //          instances, because every write of `gate` and `progress` carries If-Match.
 // Leaves:  what follows from it to hot.ts.
 //
-//   B1. A key is busy from the admission that found it idle or waiting until its instance announces
-//       a wait, closes or rests: under If-Match of the gate, so no admission slips in between.
+//   B1. A key has a pause when its instance has nothing to do and its queue had nothing either: the
+//       admission that finds it idle or waiting begins a new busy time, unless its message was
+//       already in the queue when the one before was admitted. Decided under If-Match of the gate.
 //   B2. What is measured begins when a key has been busy for `measuredAfterMs`: keys with pauses
 //       pay no byte for it.
 //   B3. What is long past counts less: beyond `rememberedMs` everything measured is halved.
@@ -16,6 +17,8 @@ import type { Gate } from './state.ts';
 export interface Busy {
   since: number;
   position: number;
+  /** How long the last admitted message had waited in the queue. */
+  queuedMs: number;
 }
 
 /** Milliseconds by what a drain spent them on; request units of its batches. */
@@ -47,17 +50,32 @@ export const noneSpent: Spent = { handlerMs: 0, storeMs: 0, publishMs: 0, reques
 export const hotAfterMs = 30_000;
 const measuredAfterMs = 5_000;
 const rememberedMs = 600_000;
+/** Waiting for longer than this since the last admission is a pause: the queue is empty. */
+const pauseMs = 2_000;
 
 /** [B1] After an admission. */
-export function busyAfterAdmit(before: Gate, at: number): Busy | undefined {
+export function busyAfterAdmit(
+  before: Gate,
+  { at, enqueuedAt = at }: { at: number; enqueuedAt?: number },
+): Busy | undefined {
   if (before.phase === 'held') return undefined;
-  const isPaused = before.phase === 'idle' || before.waiting;
-  return isPaused || before.busy === undefined ? { since: at, position: before.tail } : before.busy;
+  const hasNothingToDo = before.phase === 'idle' || before.waiting;
+  const wasQueued = enqueuedAt < (before.lastAdmittedAt ?? 0);
+  const { busy } = before;
+  const queuedMs = Math.max(0, at - enqueuedAt);
+  if (busy === undefined || (hasNothingToDo && !wasQueued))
+    return { since: at, position: before.tail, queuedMs };
+  return { ...busy, queuedMs };
 }
 
 /** Whether the key has had no pause for so long. */
 export function isHot(busy: Busy | undefined, now: number): busy is Busy {
   return busy !== undefined && now - busy.since >= hotAfterMs;
+}
+
+/** [B1] The instance waits, and nothing has come for a while. */
+export function hasPause({ waiting, lastAdmittedAt }: Gate, now: number): boolean {
+  return waiting && now - (lastAdmittedAt ?? 0) > pauseMs;
 }
 
 /** [B2] [B3] With the next commit; null while the key is not busy for long. */

@@ -32,6 +32,8 @@ import {
 export interface AdmitInput {
   messageId: string;
   at: number;
+  /** When the broker took the message. */
+  enqueuedAt?: number;
   sequence: number | null;
   /** The key is a new lane: its first admit creates it behind its fence, to be opened then. */
   fencedUntil?: number;
@@ -62,7 +64,7 @@ export function admit(gate: Gate | undefined, input: AdmitInput): AdmitStep {
     lastMessageId: input.messageId,
     lastAdmittedAt: input.at,
     sequence: input.sequence,
-    busy: busyAfterAdmit(before, input.at),
+    busy: busyAfterAdmit(before, input),
     writtenAt: input.at,
   };
   const wake = before.phase === 'active' && before.waiting;
@@ -78,7 +80,7 @@ export function isCurrent(gate: Gate, progress: Progress, epoch: number): boolea
 export function wait(gate: Gate, progress: Progress, at: number): Gate {
   assert.equal(progress.cursor, gate.tail, 'H4: waits only without backlog');
   assert.equal(gate.phase, 'active', 'H4: only an active gate waits');
-  return { ...gate, waiting: true, busy: undefined, writtenAt: at };
+  return { ...gate, waiting: true, writtenAt: at };
 }
 
 /** [H11] Whether outputs may still lie in the outbox. */
@@ -106,7 +108,7 @@ export function close(
   assert.equal(gate.phase, 'active', 'H6: only an active gate closes');
   const { at: writtenAt, dueAt } = options;
   return {
-    gate: { ...gate, phase: 'idle', waiting: false, busy: undefined, dueAt, writtenAt },
+    gate: { ...gate, phase: 'idle', waiting: false, dueAt, writtenAt },
     progress: { ...progress, epoch: gate.epoch + 1, writtenAt },
   };
 }
@@ -153,7 +155,7 @@ export function reopen(
       dueAt: null,
       hold: noHold,
       cursor: null,
-      busy: isBehind ? { since: options.at, position: progress.cursor } : undefined,
+      busy: isBehind ? { since: options.at, position: progress.cursor, queuedMs: 0 } : undefined,
       writtenAt: options.at,
     },
     progress: { ...progress, epoch, hold: options.hold ?? progress.hold, writtenAt: options.at },

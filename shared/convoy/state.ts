@@ -38,7 +38,8 @@ export interface Gate {
   /** [H8] Copied in while held, so that a list needs one item. */
   hold: Hold;
   cursor: number | null;
-  /** Absent while the key has a pause: an absent field costs no index. */
+  /** The last busy time; absent while held. It has ended where the gate waits or is idle, and
+   *  nothing came from the queue since. */
   busy?: Busy | undefined;
   writtenAt: number;
 }

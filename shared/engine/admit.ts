@@ -42,10 +42,11 @@ export async function admitMessage(engine: Engine, request: AdmitRequest): Promi
       return serveDuplicate(engine, request, { gate: read.item, position: read.item.tail });
     }
     const at = clock.now();
-    const { messageId } = message;
+    const { messageId, enqueuedAt } = message;
     const { sequence } = request;
     const fencedUntil = lane && fenceEnd(lane, at);
     const step = admit(read?.item, {
+      enqueuedAt,
       ...{ messageId, at, sequence },
       ...(fencedUntil !== undefined && { fencedUntil }),
     });

@@ -191,7 +191,7 @@ async function storyWorld(ports: Parameters<typeof createWorld>[0] = {}): Promis
   const spent = { handlerMs: 285_000, storeMs: 9_000, publishMs: 1_000, requestUnits: 900 };
   await tell(world, 'Busy', {
     outcomes: ['applied', ...Array.from({ length: 9 }, () => 'waiting' as const)],
-    gate: { busy: { since, position: 0 } },
+    gate: { busy: { since, position: 0, queuedMs: 0 } },
     progress: { work: { busySince: since, since, messages: 850, isTold: true, ...spent } },
   });
   const hold = {

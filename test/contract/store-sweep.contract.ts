@@ -29,6 +29,8 @@ async function gatesOf(
 
 const keysOf = (gates: { key: string }[]): string[] => gates.map(({ key }) => key);
 
+const busySince = (since: number) => ({ since, position: 0, queuedMs: 0 });
+
 /** Instants of its own for each test: the question goes to all partitions. */
 let lastInstant = Date.UTC(1990, 0, 1) + Math.floor(Math.random() * 1e9);
 function freshInstant(): number {
@@ -131,13 +133,13 @@ function gateListClaims(claim: Claim): void {
     const convoy = freshConvoy();
     const active = { phase: 'active' as const };
     await gatesOf(store, convoy, {
-      long: { ...active, busy: { since: 10, position: 0 } },
-      longer: { ...active, busy: { since: 5, position: 3 } },
-      just: { ...active, busy: { since: 11, position: 0 } },
+      long: { ...active, busy: busySince(10) },
+      longer: { ...active, busy: busySince(5) },
+      just: { ...active, busy: busySince(11) },
       pausing: active,
-      held: { phase: 'held', busy: { since: 5, position: 0 } },
+      held: { phase: 'held', busy: busySince(5) },
     });
-    await gatesOf(store, freshConvoy(), { other: { ...active, busy: { since: 5, position: 0 } } });
+    await gatesOf(store, freshConvoy(), { other: { ...active, busy: busySince(5) } });
     const pages = await pagesOf(1, (at) => store.listBusy(10, { convoy, limit: 1, ...at }));
 
     expect(keysOf(pages.flat()).sort()).toEqual(['long', 'longer']);

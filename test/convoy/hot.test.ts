@@ -22,22 +22,39 @@ describe('B1: since when a key has had no pause', () => {
     const waiting = wait(second, { ...fresh(), cursor: 2 }, 30);
     const third = admit(waiting, admission(40)).gate;
 
-    expect(first.busy).toEqual({ since: 10, position: 0 });
-    expect(second.busy).toEqual({ since: 10, position: 0 });
-    expect(waiting.busy).toBeUndefined();
-    expect(third.busy).toEqual({ since: 40, position: 2 });
+    expect(first.busy).toEqual({ since: 10, position: 0, queuedMs: 0 });
+    expect(second.busy).toEqual({ since: 10, position: 0, queuedMs: 0 });
+    expect(third.busy).toEqual({ since: 40, position: 2, queuedMs: 0 });
   });
 
-  test('a key that closes or is held is not busy; one that is reopened behind its tail is', () => {
+  test('a wait is no pause while the queue still has messages of the key', () => {
+    const { gate } = admit(undefined, admission(10));
+    const waiting = wait(gate, { ...fresh(), cursor: 1 }, 20);
+    const queued = admit(waiting, { ...admission(5_000), enqueuedAt: 9 }).gate;
+    const empty = admit(waiting, { ...admission(5_000), enqueuedAt: 4_990 }).gate;
+
+    expect(queued.busy).toEqual({ since: 10, position: 0, queuedMs: 4_991 });
+    expect(empty.busy).toEqual({ since: 5_000, position: 1, queuedMs: 10 });
+  });
+
+  test('nor is a close, where the linger is short', () => {
+    const { gate } = admit(undefined, admission(10));
+    const closed = close(gate, { ...fresh(), cursor: 1 }, { at: 20, dueAt: null }).gate;
+
+    const queued = admit(closed, { ...admission(50), enqueuedAt: 9 }).gate;
+    const later = admit(closed, { ...admission(50), enqueuedAt: 49 }).gate;
+
+    expect([queued.busy?.since, later.busy?.since]).toEqual([10, 50]);
+  });
+
+  test('a held key is not busy; one that is reopened behind its tail is', () => {
     const { gate } = admit(undefined, admission(10));
     const done = { ...fresh(), cursor: 1 };
     const held: Gate = { ...gate, phase: 'held', busy: undefined };
 
-    expect(close(gate, done, { at: 20, dueAt: null }).gate.busy).toBeUndefined();
     expect(admit(held, admission(30)).gate.busy).toBeUndefined();
     expect(reopen(held, fresh(), { at: 40, hold: noHold }).gate.busy).toEqual({
-      since: 40,
-      position: 0,
+      ...{ since: 40, position: 0, queuedMs: 0 },
     });
     expect(reopen(held, done, { at: 40 }).gate.busy).toBeUndefined();
   });
@@ -45,12 +62,12 @@ describe('B1: since when a key has had no pause', () => {
   test('a gate that an earlier version wrote is busy from its next admission', () => {
     const old: Gate = { ...initialGate(), phase: 'active', epoch: 1, tail: 7 };
 
-    expect(admit(old, admission(50)).gate.busy).toEqual({ since: 50, position: 7 });
+    expect(admit(old, admission(50)).gate.busy).toEqual({ since: 50, position: 7, queuedMs: 0 });
   });
 });
 
 describe('B2, B3: what the drains measured', () => {
-  const busy: Busy = { since: 0, position: 0 };
+  const busy: Busy = { since: 0, position: 0, queuedMs: 0 };
   const commit = (now: number, more: Partial<Parameters<typeof workAfter>[1]> = {}) => ({
     busy,
     spent: { ...noneSpent, handlerMs: 10 },
@@ -70,7 +87,10 @@ describe('B2, B3: what the drains measured', () => {
     const first = workAfter(null, commit(5_000));
     const second = workAfter(first, commit(6_000));
     const third = workAfter(second, commit(7_000));
-    const later = workAfter(third, commit(90_000, { busy: { since: 80_000, position: 9 } }));
+    const later = workAfter(
+      third,
+      commit(90_000, { busy: { since: 80_000, position: 9, queuedMs: 0 } }),
+    );
 
     expect(third).toMatchObject({ since: 5_000, messages: 4, handlerMs: 20 });
     expect(later).toMatchObject({ busySince: 80_000, messages: 0, handlerMs: 0 });
@@ -88,7 +108,10 @@ describe('B2, B3: what the drains measured', () => {
     const stopping = workAfter(early, commit(30_000, { holds: true }));
     const hot = workAfter(early, commit(30_000));
     const still = workAfter(hot, commit(31_000));
-    const next = workAfter(still, commit(200_000, { busy: { since: 100_000, position: 5 } }));
+    const next = workAfter(
+      still,
+      commit(200_000, { busy: { since: 100_000, position: 5, queuedMs: 0 } }),
+    );
 
     expect(tellsFirst(null, early)).toBe(false);
     expect(tellsFirst(early, stopping)).toBe(false);
@@ -101,7 +124,7 @@ describe('B2, B3: what the drains measured', () => {
 describe('what limits a hot key', () => {
   const gate: Gate = {
     ...initialGate(),
-    ...{ phase: 'active', epoch: 1, tail: 1_000, busy: { since: 0, position: 100 } },
+    ...{ phase: 'active', epoch: 1, tail: 1_000, busy: { since: 0, position: 100, queuedMs: 0 } },
   };
   const work: Work = {
     ...{ ...noneSpent, busySince: 0, since: minute / 2, messages: 300, isTold: true },
@@ -115,7 +138,7 @@ describe('what limits a hot key', () => {
     expect(hotOf(gate, progress(), minute)).toMatchObject({
       sinceSeconds: 60,
       messagesPerSecond: 10,
-      arrivalsPerSecond: 15,
+      admittedPerSecond: 15,
       backlog: 600,
       requestUnitsPerSecond: 200,
       shares: { handler: 0.03, store: 0.03, publish: 0.03, other: 0.9 },
@@ -140,8 +163,21 @@ describe('what limits a hot key', () => {
     expect(hot?.advice).toMatch(advice);
   });
 
+  test('what waits in the queue and not in the inbox is limited by intake', () => {
+    const queued: Gate = { ...gate, busy: { since: 0, position: 100, queuedMs: 45_000 } };
+    const hot = hotOf(queued, progress({ cursor: 995 }), minute);
+
+    expect(hot).toMatchObject({ limit: 'intake', queueSeconds: 45, backlog: 5 });
+    expect(hot?.advice).toMatch(/wait 45 s in the queue.*lanes/);
+  });
+
   test.each<[string, Partial<Gate>, Partial<Progress>]>([
-    ['a key that has just begun', { busy: { since: minute - 29_999, position: 0 } }, {}],
+    ['a key that waits with an empty queue', { waiting: true, lastAdmittedAt: minute - 2_001 }, {}],
+    [
+      'a key that has just begun',
+      { busy: { since: minute - 29_999, position: 0, queuedMs: 0 } },
+      {},
+    ],
     ['a key with pauses', { busy: undefined }, {}],
     ['a key that is held', { phase: 'held' }, {}],
     ['a key whose message is tried again', {}, { hold: { kind: 'retrying' } }],

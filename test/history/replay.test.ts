@@ -36,6 +36,15 @@ const stories: Record<string, Answer[]> = {
     'timer',
     { drain: { kind: 'rested' } },
   ],
+  '1-throttled': [
+    { drain: { kind: 'failed', reason: '429', throttled: { by: 'cosmos', retryAfterMs: 1_500 } } },
+    'timer',
+    { drain: { kind: 'failed', reason: '429', throttled: { by: 'cosmos', retryAfterMs: 20 } } },
+    'timer',
+    { drain: waiting },
+    'timer',
+    { drain: { kind: 'closed' } },
+  ],
   '1-fenced': [{ drain: { kind: 'fenced' } }],
   '1-generation': Array.from({ length: 40 }, (): Answer => ({ drain: { kind: 'more' } })),
 };

@@ -147,7 +147,7 @@ test('hot: a key without a pause is listed with advice, by API and CLI', limit, 
   await policies.shown('gated', ({ tail }) => tail === 3);
   // A minute passes.
   const store = await createCosmosStore({ connectionString: policies.stack.cosmos });
-  const busy = { since: Date.now() - 60_000, position: 0 };
+  const busy = { since: Date.now() - 60_000, position: 0, queuedMs: 0 };
   await store.batch(`gated:${key}`, [{ kind: 'set', id: 'gate', fields: { busy } }]);
   store.close();
   const list = await policies.api.list<{ key: string }>('/convoys?hot=true');

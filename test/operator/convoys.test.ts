@@ -118,7 +118,7 @@ describe('GET /convoys', () => {
   test('hot=true lists the keys without a pause, with what was measured', async () => {
     const world = createWorld();
     const since = world.clock.now();
-    const busy = { busy: { since, position: 0 } };
+    const busy = { busy: { since, position: 0, queuedMs: 0 } };
     const spent = { handlerMs: 25_000, storeMs: 1_000, publishMs: 0, requestUnits: 500 };
     const work = { busySince: since, since, messages: 60, isTold: true, ...spent };
     const outcomes = ['applied' as const, ...Array.from({ length: 9 }, () => 'waiting' as const)];
