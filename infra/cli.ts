@@ -5,10 +5,11 @@
 import { Command, CommanderError } from 'commander';
 import { addLanesCommand } from './cli/lanes.ts';
 import { addOperateCommands } from './cli/operate.ts';
-import { exitCodeOf, exitCodes, printError, WrongUse } from './cli/output.ts';
+import { exitCodeOf, exitCodes, printError } from './cli/output.ts';
 import { addRecoveryCommands } from './cli/recovery.ts';
 import { addSendCommand } from './cli/send.ts';
 import { addServeCommands } from './cli/serve.ts';
+import { addSimulateCommand } from './cli/simulate.ts';
 import { addVerifyCommand } from './cli/verify.ts';
 
 const description = `Ordered, per-key message processing on Azure, and a local stack to run it on.
@@ -35,15 +36,7 @@ function program(ended: (code: number) => void): Command {
   addRecoveryCommands(convoy, ended);
   addVerifyCommand(convoy, ended);
   addLanesCommand(convoy, ended);
-  convoy
-    .command('simulate')
-    .description('run a definition under the fault simulator (not built yet)')
-    .argument('<convoy>')
-    .option('--seeds <n>')
-    .option('--seed <s>')
-    .action(() => {
-      throw new WrongUse('convoy simulate is not built yet');
-    });
+  addSimulateCommand(convoy, ended);
   for (const command of convoy.commands) command.exitOverride().showHelpAfterError(false);
   return convoy;
 }

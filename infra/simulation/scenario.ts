@@ -6,6 +6,7 @@ import type { CheckedWindow } from '../../shared/convoy/window-definition.ts';
 import type { Rates } from './faults.ts';
 import type { SimulatedMessage } from './messages.ts';
 import type { Random } from './random.ts';
+import type { Report } from './violations.ts';
 
 export interface Scenario {
   name: string;
@@ -36,6 +37,8 @@ export interface Plot {
   messagesPerCommit: number;
   /** What a state says that all applied numbers come to. */
   totalOf?(state: unknown): number;
+  /** Handed the way to report what the scenario itself finds wrong. */
+  watch?(report: Report): void;
   /** From now on nothing that was broken fails any more. */
   mend(): void;
 }

@@ -64,6 +64,7 @@ export async function simulate(options: SimulateOptions): Promise<Simulation> {
   const world = new World({ seed, scenario, plot, orchestrator, rates, plan, trace });
   const { scheduler, faults, violations, coverage } = world;
   const startedAt = scheduler.now;
+  plot.watch?.((violation) => world.report(violation));
   place.now = () => ({ step: scheduler.steps, at: scheduler.now });
   await play(world);
   return {
