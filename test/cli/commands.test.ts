@@ -289,7 +289,7 @@ describe('the commands on the HTTP API', () => {
     ['an action without a reason', ['pause', 'orders', 'A'], 2],
     ['a port that is none', ['dev', '--port', 'x'], 2],
     ['a folder that is no app', ['host', '--app', '.', '--memory'], 2],
-    ['what is not built yet', ['simulate', 'orders'], 2],
+    ['a convoy that is not there', ['simulate', 'nothing'], 2],
     ['help', ['--help'], 0],
     ['help of a command', ['send', '--help'], 0],
     ['nobody at the address', ['list', '--url', 'http://127.0.0.1:9'], 3],
