@@ -71,8 +71,14 @@ export const scenarios: readonly Scenario[] = [
   {
     name: 'dead-letters',
     about: 'locks get lost so often that the broker gives up on messages; some have no key',
-    rates: { ...usualFaults, 'broker.lockLost': 0.03, 'broker.renewFails': 0.5 },
-    maxDeliveryCount: 2,
+    rates: {
+      ...usualFaults,
+      'broker.lockLost': 0.03,
+      'broker.renewFails': 0.5,
+      'store.throttled': 0.1,
+      'store.slow': 0.1,
+    },
+    maxDeliveryCount: 1,
     sessionIdleMs,
     plot: (random) => plainPlot(random, { keylessShare: 0.05 }),
   },
@@ -144,6 +150,29 @@ export const scenarios: readonly Scenario[] = [
     },
     sessionIdleMs,
     plot: (random) => plainPlot(random),
+  },
+  {
+    name: 'steady',
+    about: 'one key that never falls silent: its instance lives on from generation to generation',
+    rates: usualFaults,
+    sessionIdleMs,
+    plot: (random) =>
+      plainPlot(random, { keys: 1, messages: 80, pauseMsMax: 2_000, isSteady: true }),
+  },
+  {
+    name: 'outputs',
+    about: 'every message emits fifty outputs, and the broker refuses most of them for a while',
+    rates: {
+      ...usualFaults,
+      'publisher.refused': 0.5,
+      'publisher.partly': 0.2,
+      'hub.activityDoubled': 0.2,
+    },
+    sessionIdleMs,
+    plot: (random) => ({
+      ...plainPlot(random, { emits: 50 }),
+      limits: { ...defaultLimits, outputsPerItem: random.pick([3, 20]) },
+    }),
   },
   {
     name: 'mixed',

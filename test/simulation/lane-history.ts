@@ -25,9 +25,8 @@ import {
   StoreUnavailable,
 } from '../../shared/store/store.ts';
 import { type Prng, prng } from '../support/prng.ts';
-import { withFaults } from './history.ts';
 import { createHub } from './hub.ts';
-import { type Scheduler, createScheduler, death } from './scheduler.ts';
+import { type Scheduler, createScheduler, death, withFaults } from './scheduler.ts';
 
 export const convoy = 'hot';
 export const key = 'k~1'; // a key with a tilde, so that the doubling is under test too

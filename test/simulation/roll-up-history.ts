@@ -11,8 +11,7 @@ import { createLog } from '../../shared/log.ts';
 import { createMemoryStore } from '../../shared/store/memory.ts';
 import { type ConvoyStore, StoreUnavailable } from '../../shared/store/store.ts';
 import { prng, type Prng } from '../support/prng.ts';
-import { withFaults } from './history.ts';
-import { createScheduler, death, type Scheduler } from './scheduler.ts';
+import { createScheduler, death, type Scheduler, withFaults } from './scheduler.ts';
 import { staleWindows } from './stale-windows.ts';
 
 export interface RollUpHistory {

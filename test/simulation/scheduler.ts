@@ -1,6 +1,7 @@
 // One seeded scheduler: every step of every task waits here, and the seed decides who goes next,
 // who dies and whose answer is lost. Time is virtual: it moves when nothing else can.
 import type { Clock } from '../../shared/clock.ts';
+import type { ConvoyStore } from '../../shared/store/store.ts';
 import type { Prng } from '../support/prng.ts';
 
 /** The process died at this step: nothing after it happens. */
@@ -55,4 +56,20 @@ export function createScheduler(random: Prng): Scheduler {
       nowMs = Math.max(nowMs, untilAt);
     },
   };
+}
+
+/** A fault before a call takes effect, or after: then it was applied, but the answer got lost. */
+export function withFaults(store: ConvoyStore, fault: () => Promise<void>): ConvoyStore {
+  return new Proxy(store, {
+    get(target, name, receiver) {
+      const method: unknown = Reflect.get(target, name, receiver);
+      if (typeof method !== 'function') return method;
+      return async (...args: unknown[]): Promise<unknown> => {
+        await fault();
+        const answer: unknown = await Reflect.apply(method, target, args);
+        await fault();
+        return answer;
+      };
+    },
+  });
 }

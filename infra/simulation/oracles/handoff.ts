@@ -15,6 +15,14 @@ export function handoffOracle(scene: Scene): Oracle {
       const gate = gateAfter ?? batch.gate;
       const progress = progressAfter ?? batch.progress;
       if (gate && progress) scene.coverage.count(`state:${gate.phase}/${progress.hold.kind}`);
+      const from = batch.gate?.phase ?? 'none';
+      if (gateAfter && from !== gateAfter.phase) {
+        scene.coverage.count(`gate:${from} → ${gateAfter.phase} by ${batch.site}`);
+      }
+      const code = progressAfter?.hold.code;
+      if (code !== undefined && code !== batch.progress?.hold.code) {
+        scene.coverage.count(`hold:${progressAfter?.hold.kind} ${code}`);
+      }
     },
   };
 }

@@ -80,13 +80,15 @@ export interface SendOptions {
   /** Longest pause between two messages of a key. */
   pauseMsMax?: number;
   schemaVersion?: (random: Random) => number;
+  /** No pause is so long that the key would close. */
+  isSteady?: boolean;
 }
 
 const eventsStartMs = Date.UTC(2026, 0, 1);
 
 /** Bursts and pauses, spread over the keys; events ten seconds apart, some out of order. */
 export function messagesFor(random: Random, options: SendOptions): SimulatedMessage[] {
-  const { keys, messages, pauseMsMax = 20_000 } = options;
+  const { keys, messages } = options;
   const sentAt = Array.from({ length: keys }, () => 0);
   const numbers = Array.from({ length: keys }, () => 0);
   const ranks = options.bySender ? shuffledRanks(random, messages) : undefined;
@@ -95,10 +97,7 @@ export function messagesFor(random: Random, options: SendOptions): SimulatedMess
   const all: SimulatedMessage[] = [];
   for (const [i, k] of of.entries()) {
     const number = (numbers[k] = (numbers[k] ?? 0) + 1);
-    const draw = random.next();
-    const pauseMs =
-      draw < 0.6 ? 20 * draw : draw < 0.92 ? 2_000 * draw : pauseMsMax * random.next();
-    const sendAt = (sentAt[k] = (sentAt[k] ?? 0) + Math.floor(pauseMs));
+    const sendAt = (sentAt[k] = (sentAt[k] ?? 0) + pauseBefore(random, options));
     const late = random.chance(0.15) ? random.below(60_000) : 0;
     const body = bodyOf(random, options, `k${k}m${number}`);
     const isKeyless = random.chance(options.keylessShare ?? 0);
@@ -120,6 +119,14 @@ export function messagesFor(random: Random, options: SendOptions): SimulatedMess
     });
   }
   return ranks ? outOfOrder(random, all) : all;
+}
+
+/** Mostly none, often short, now and then long. */
+function pauseBefore(random: Random, options: SendOptions): number {
+  const { pauseMsMax = 20_000, isSteady = false } = options;
+  const draw = random.next();
+  if (draw < 0.6 && !isSteady) return Math.floor(20 * draw);
+  return Math.floor(draw < 0.92 ? 2_000 * draw : pauseMsMax * random.next());
 }
 
 function bodyOf(
@@ -162,7 +169,7 @@ export function limitsFor(random: Random): { limits: Limits; messagesPerCommit: 
   const limits: Limits = {
     ...defaultLimits,
     outputsPerItem: random.pick([1, 3, 20]),
-    operationsMax: random.pick([12, 30, 90]),
+    operationsMax: random.pick([20, 40, 90]),
   };
   return { limits, messagesPerCommit: random.pick([1, 3, 7, 42]) };
 }

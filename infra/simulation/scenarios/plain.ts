@@ -19,13 +19,15 @@ interface Sum {
 
 interface PlainOptions extends Partial<SendOptions> {
   window?: Partial<WindowDefinition<Sum, Numbered>>;
+  /** Outputs per message. */
+  emits?: number;
   /** How long settled messages and dedup markers are kept. */
   keepSeconds?: number;
 }
 
 /** Sums numbers, one output each, a window per half a minute. */
 export function plainPlot(random: Random, options: PlainOptions = {}): Plot {
-  const { window, keepSeconds, ...send } = options;
+  const { window, keepSeconds, emits = 1, ...send } = options;
   const definition = defineConvoy({
     name: 'simulated',
     schema: numbered,
@@ -37,7 +39,7 @@ export function plainPlot(random: Random, options: PlainOptions = {}): Plot {
     }),
     windows: [{ name: 'w', kind: 'tumbling', seconds: 30, value: ({ body }) => body.n, ...window }],
     apply(state, { body: { n } }, context) {
-      context.emit('summed', { sum: state.sum + n });
+      for (let i = 0; i < emits; i += 1) context.emit('summed', { i, sum: state.sum + n });
       return { sum: state.sum + n };
     },
   });
