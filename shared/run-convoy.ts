@@ -29,6 +29,7 @@ export interface TestMessage {
   /** ISO-8601 or epoch milliseconds. Default: one second after the message before. */
   occurredAt?: string | number;
   senderPosition?: number;
+  laneKey?: string;
   /** Default: the definition's version. */
   schemaVersion?: number;
 }
@@ -226,7 +227,7 @@ function admittedOf(definition: ConvoyDefinition, messages: readonly TestMessage
     if (seen.has(id)) continue;
     seen.add(id);
     occurredAt = instantOf(message.occurredAt) ?? occurredAt + 1000;
-    const { senderPosition } = message;
+    const { senderPosition, laneKey } = message;
     admitted.push({
       position,
       messageId: id,
@@ -234,6 +235,7 @@ function admittedOf(definition: ConvoyDefinition, messages: readonly TestMessage
       bodyText: JSON.stringify(message.body ?? {}),
       schemaVersion: message.schemaVersion ?? definition.version,
       ...(senderPosition !== undefined && { senderPosition }),
+      ...(laneKey !== undefined && { laneKey }),
       occurredAt,
       enqueuedAt: occurredAt,
     });

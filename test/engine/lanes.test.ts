@@ -129,7 +129,7 @@ async function openKey(engine: Engine): Promise<void> {
 }
 
 describe('announcing', () => {
-  test('A1: a generation is dated by a second write; each tick of each host changes nothing', async () => {
+  test('A1: a generation is dated by a second write; later ticks change nothing', async () => {
     const engine = engineWith([2]);
     const writes = () => calls.filter(({ method }) => method === 'batch').length;
 
@@ -142,7 +142,7 @@ describe('announcing', () => {
     expect([after, writes()]).toEqual([2, 2]);
   });
 
-  test('A1: a death between the two writes leaves a generation that anybody dates later', async () => {
+  test('A1: after a death between the two writes anybody dates it later', async () => {
     let batches = 0;
     fault = ({ method }) => {
       if (method === 'batch' && (batches += 1) === 2) throw new StoreUnavailable('died');
@@ -203,7 +203,7 @@ describe('announcing', () => {
 });
 
 describe('L3-L5: from one generation to the next', () => {
-  test('a lane is held until senders have refreshed, the fence is through, and all is drained', async () => {
+  test('a lane is held for the senders, for the fence and for the drain, in turn', async () => {
     const engine = await splitKey();
     expect(await gateOf('K~1.0')).toMatchObject({ phase: 'held', tail: 1, epoch: 0 });
     expect(await progressOf('K~1.0')).toMatchObject({ lane: { key: 'K', generation: 1, lane: 0 } });
@@ -285,7 +285,7 @@ describe('L3-L5: from one generation to the next', () => {
     throw new Error('the calls do not end');
   });
 
-  test('a lane that is not drained, or behind its fence, takes no action of an operator', async () => {
+  test('a lane behind its fence takes no action of an operator', async () => {
     const engine = await splitKey();
     const request = { convoy: 'hot', key: 'K~1.0', reason: 'by test' } as const;
 
@@ -376,7 +376,7 @@ describe('L6, L7: duplicates across generations, and replay', () => {
     throw new Error('the writes do not end');
   });
 
-  test('a laned message costs what any message costs once the ids of before are forgotten', async () => {
+  test('a laned message costs what any does, once older ids are forgotten', async () => {
     const engine = await splitKey();
     await openKey(engine);
     await settleKey(engine, 'K~1.0');

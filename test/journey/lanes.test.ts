@@ -1,6 +1,6 @@
 // A hot key is split into four lanes, then eight, then moved to another queue, each time by a
-// deployment of the app, while it is being fed; the host before is killed in the middle of its work.
-// No message overtakes another of its lane key, none is lost, none takes effect twice, none is parked.
+// deployment of the app, while it is being fed; the host before is killed in the middle of its
+// work. No message overtakes another of its lane key, none is lost, doubled or parked.
 //
 // The cloud runs in this process, the host is a real one. What only time could do, the senders'
 // refreshing (over two minutes), has happened: the test dates the announcement back, as if another

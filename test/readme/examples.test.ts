@@ -6,6 +6,7 @@ import { expect, test } from 'vitest';
 import { z } from 'zod';
 import { packageRoot } from '../../infra/local/address.ts';
 import { defineConvoy } from '../../shared/convoy/definition.ts';
+import { newestPlace } from '../../shared/lanes.ts';
 import { runConvoy } from '../../shared/run-convoy.ts';
 import { runConvoy as runCli } from '../support/doors.ts';
 
@@ -95,6 +96,16 @@ const customers = defineConvoy({
   dedupSeconds: 7 * 86_400, // a message id is known so long after it has settled
 });
 
+const devices = defineConvoy({
+  name: 'devices',
+  schema: z.object({ watts: z.number() }),
+  initialState: { total: 0 },
+  // plant-7 was split into 4 lanes, then into 8 in a queue of its own: append, never edit.
+  lanes: { 'plant-7': [4, { count: 8, queue: 'devices-hot' }] },
+  apply: (state, message) => ({ total: state.total + message.body.watts }),
+  merge: (lanes) => ({ total: lanes.reduce((sum, { state }) => sum + state.total, 0) }), // reads
+});
+
 test('effects, retries and parking', () => {
   const run = runConvoy(transfers, [{ body: { amount: 5 } }, { body: { amount: 6 } }], {
     effect: (message) => {
@@ -138,6 +149,18 @@ test('windows', () => {
   expect(of('last-ten-minutes')).toHaveLength(11 + 10);
   expect(of('last-ten-minutes').at(-1)?.result).toBe(' 900');
   expect(of('rush').map(({ count }) => count)).toEqual([1, 1, 1]);
+});
+
+test('lanes', () => {
+  const states = [1, 2].map((watts, lane) => {
+    const run = runConvoy(devices, [{ body: { watts }, laneKey: `d${watts}` }]);
+    return { generation: 1, lane, state: run.state };
+  });
+
+  expect(devices.merge?.(states)).toEqual({ total: 3 });
+  const layout = { refreshSeconds: 60, ...devices.lanes };
+  expect(newestPlace(layout, 'plant-7', 'd1')).toMatchObject({ queue: 'devices-hot' });
+  expect(newestPlace(layout, 'plant-8', 'd1')).toMatchObject({ key: 'plant-8', generation: 0 });
 });
 
 test('versions', () => {
