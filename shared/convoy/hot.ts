@@ -10,7 +10,7 @@ import { type Spent, type Work, hasPause, isHot } from './busy.ts';
 import type { Gate, Progress } from './state.ts';
 
 /** What a logical partition of Cosmos DB gives [cosmos 11]. */
-export const partitionUnitsMax = 10_000;
+const partitionUnitsMax = 10_000;
 
 /** `arrivals`: nothing; it is busy because messages come without a pause. */
 export type HotLimit =

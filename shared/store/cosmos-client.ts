@@ -7,10 +7,10 @@
 //       deadline (the SDK would go on for minutes), throttled requests not at all.
 //   R2. A query of one partition is one request. The SDK sends a query plan request along with
 //       each query, for a detour that such a query never takes.
-//   R4. A throttled request was not done. It is sent again here after the pause that Azure asks
-//       for, a few times, and every refusal is told: the SDK's own retries would hide them.
 //   R3. Every rejection is a StoreUnavailable or a StoreRefused; creation may reject with
 //       ConvoyError CVY_SETTINGS.
+//   R4. A throttled request was not done. It is sent again here after the pause that Azure asks
+//       for, a few times, and every refusal is told: the SDK's own retries would hide them.
 import { CosmosClient } from '@azure/cosmos';
 import type { Container, FeedOptions, OperationInput, QueryIterator } from '@azure/cosmos';
 import { realClock, sleep, type Clock } from '../clock.ts';
