@@ -69,7 +69,7 @@ async function world(backlogs: Record<string, number>, { breaks = '' } = {}) {
 
 test('a hot key at the head of the line delays the others by one drain', async () => {
   const others = Array.from({ length: 10 }, (_, n) => [`k${n}`, 3] as const);
-  const { line, turn, settled } = await world({ hot: 12_000, ...Object.fromEntries(others) });
+  const { line, turn, settled } = await world({ hot: 6_000, ...Object.fromEntries(others) });
   await turn();
   const first = await settled('hot');
   for (const _ of others) await turn();
@@ -84,7 +84,7 @@ test('a hot key at the head of the line delays the others by one drain', async (
 });
 
 test('of two hot keys neither has more than one drain before the other has one', async () => {
-  const { turn, settled } = await world({ a: 9_000, b: 9_000 });
+  const { turn, settled } = await world({ a: 5_000, b: 5_000 });
   const turns: (string | undefined)[] = [];
   for (let n = 0; n < 4; n += 1) turns.push(await turn());
 
