@@ -7,6 +7,7 @@ import { describe, expect, test } from 'vitest';
 import { type Browser, type Page, chromium } from 'playwright-core';
 import { boardPage, boardPolicy } from '../../functions/operator/page.ts';
 import { boardScript } from '../../functions/operator/page-script.ts';
+import { emptyLayout } from '../../shared/engine/layout.ts';
 import { createWorld, tell, type World } from '../operator/world.ts';
 import { serve } from '../operator/serve.ts';
 
@@ -78,6 +79,31 @@ describe.skipIf(!executablePath && !mustRun)(title, () => {
     expect(await page.locator('#facts').textContent()).toContain('67 % of the time goes to apply');
     expect(site.faults).toEqual([]);
     await site.shot('hot-detail');
+  });
+
+  test('a split key shows its lanes and no action; a lane is a page of its own', async () => {
+    const world = createWorld();
+    const generations = [{ count: 2, queue: 'orders', announcedAt: world.clock.now() }];
+    await world.put('orders:', [{ ...emptyLayout('orders'), keys: { hot: generations } }]);
+    await tell(world, 'hot', { outcomes: ['applied', 'applied'] });
+    const lane = { key: 'hot', generation: 1, lane: 1 };
+    await tell(world, 'hot~1.1', { outcomes: ['applied', 'waiting'], progress: { lane } });
+    await using site = await open(world);
+    const { page } = site;
+
+    await page.getByRole('link', { name: 'hot', exact: true }).click();
+    await page.getByRole('heading', { name: 'Lanes' }).waitFor();
+    const lanes = await page.locator('#facts tbody tr').allTextContents();
+    const acts = await page.locator('.acts button').count();
+    await page.locator('#facts').getByRole('link', { name: 'hot~0.0' }).click();
+    await page.locator('#messages tbody tr').nth(1).waitFor();
+
+    expect(lanes).toHaveLength(2);
+    expect(lanes[1]).toContain('hot~1.1');
+    expect(acts).toBe(0);
+    expect(await page.locator('.acts button').count()).toBeGreaterThan(0);
+    expect(site.faults).toEqual([]);
+    await site.shot('lanes');
   });
 
   test('sends an action with the reason and the cursor the operator saw', async () => {

@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { convoys } from '../../functions/convoys/registry.ts';
+import { queuesOf } from '../../shared/convoy/lane-plan.ts';
 import { defaultSettings } from '../../shared/engine/ports.ts';
 import { convoysContainer, windowsContainer } from '../../shared/store/cosmos-container.ts';
 
@@ -16,7 +17,7 @@ describe('infra/azure', () => {
   });
 
   test('makes the input queue of every registered convoy', () => {
-    expect(json('infra/azure/queues.json')).toEqual(convoys.map(({ queue }) => queue));
+    expect(json('infra/azure/queues.json')).toEqual(convoys.flatMap(queuesOf));
   });
 
   test('gives the app every connection that the local settings sample names', () => {
