@@ -44,7 +44,8 @@ export interface RoundResult {
   failures: string[];
 }
 
-const quietLimitMs = 60_000;
+/** An intake that failed ten times tries again after 30 s [H10]. */
+const quietLimitMs = 90_000;
 const heldBackShare = 0.15;
 const loadWithinMs = 400;
 const restWithinMs = 60_000;

@@ -21,7 +21,7 @@ export interface WavesOptions {
   onVerdict(verdict: Verdict, wave: number): void;
 }
 
-const quietLimitMs = 60_000;
+const quietLimitMs = 120_000;
 
 export class Waves {
   readonly #options: WavesOptions;
