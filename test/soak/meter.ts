@@ -40,5 +40,5 @@ export const meter = defineConvoy<typeof schema, Meter>({
     },
   ],
   lingerSeconds: 1,
-  retentionSeconds: 60,
+  retentionSeconds: 300,
 });

@@ -10,7 +10,7 @@ import type { Prng } from '../support/prng.ts';
 const lateShare = 0.05;
 const repeatShare = 0.02;
 const brokenShare = 0.001;
-const lateMs = 40_000;
+const lateMs = 15_000;
 const brokenMs = { least: 300, spread: 2_500 };
 const turnMs = 100;
 const peekEveryMs = 500;
