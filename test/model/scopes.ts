@@ -36,8 +36,8 @@ export const smallScopes: readonly Scope[] = [
 export const largeScopes: readonly Scope[] = [
   alone(['four messages, stale reads', [...three, 'm4'], { stale: 2, wake: 1 }]),
   alone(['three messages, two crashes', three, { crash: 2 }]),
-  alone(['two lost locks, one sent twice', ['m1', 'm1', 'm2'], { lock: 2 }]),
-  alone(['three messages, two zombies', three, { zombie: 2 }]),
+  alone(['two lost locks', one, { lock: 2, crash: 1 }]),
+  alone(['two zombies', two, { zombie: 2 }]),
   alone(['zombies, stale by three writes', two, { zombie: 1, stale: 2 }]),
   alone(['a lost lock, a zombie and a stale read', two, { lock: 1, zombie: 1, stale: 1 }]),
   swept(['a crash and a lost lock', two, { crash: 1, lock: 1 }]),

@@ -165,7 +165,9 @@ export class System {
         shelf: step.shelf,
         past: isMoved ? past : world.past,
         budget: fault === undefined ? world.budget : spend(world.budget, fault),
-        processes: step.wrote ? world.processes.map((p) => this.#outrun(p, step)) : world.processes,
+        processes: step.wrote
+          ? world.processes.map((p) => this.#outrun(p, { ...step, isMoved }))
+          : world.processes,
       };
       const unsent =
         step.removed > world.sent ? 'H11: removed before the broker had it' : undefined;
@@ -190,15 +192,14 @@ export class System {
   }
 
   /** Another process after somebody wrote: its ETags are void, what it has seen is older by one. */
-  #outrun(process: Process, wrote: { wroteGate: boolean; wroteProgress: boolean }): Process {
+  #outrun(
+    process: Process,
+    wrote: { wroteGate: boolean; wroteProgress: boolean; isMoved: boolean },
+  ): Process {
     const goodGate = wrote.wroteGate ? 0 : process.goodGate;
     const goodProgress = wrote.wroteProgress ? 0 : process.goodProgress;
-    return {
-      ...process,
-      goodGate,
-      goodProgress,
-      lag: Math.min(process.lag + 1, this.#staleWrites),
-    };
+    const lag = Math.min(process.lag + Number(wrote.isMoved), this.#staleWrites);
+    return { ...process, goodGate, goodProgress, lag };
   }
 
   /** Puts the process back where it stands now, and does what needs no further call. */
