@@ -126,6 +126,8 @@ function sameAsHostParsed(text: string, handed: unknown): boolean {
 
 /** What the host makes of a metadata string: any JSON becomes its value. */
 export function hostParsed(text: string): unknown {
+  // Only true, false and null begin with a letter, and a parse that fails is slow.
+  if (/^[A-Za-eg-mo-su-z_]/.test(text)) return text;
   try {
     return lowerFirst(JSON.parse(text));
   } catch {
