@@ -77,7 +77,7 @@ class Drama {
       if (gate.phase !== 'idle' || hold.kind !== 'none' || asideCount > 0 || gate.dueAt !== null) {
         return `'${key}' is ${gate.phase}, hold ${hold.kind} ${hold.code ?? ''}, due ${gate.dueAt}`;
       }
-      const { partition } = { partition: clouds.cosmos.partition(convoyId) };
+      const partition = clouds.cosmos.partition(convoyId);
       const at = { kind: 'dead' as const, version: partition.version };
       const dead = clouds.cosmos.all(partition, at);
       if (dead.some(({ replayedAt }) => replayedAt === undefined))
