@@ -17,8 +17,6 @@ export interface Published {
   ids: Set<string>;
   /** The outputs of so many commits are published. */
   commits: number;
-  /** A zombie attempt removed some of them too: the next pass removes them one by one. */
-  isShared: boolean;
 }
 
 /** One drain in progress; `progress` is kept from our own commits, its ETag with it. */

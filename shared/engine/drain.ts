@@ -81,7 +81,7 @@ export async function drain(unmetered: Engine, request: DrainRequest): Promise<D
   const engine = metered(unmetered, meter);
   const convoyId = convoyIdOf(request.convoy, request.key);
   const untilAt = engine.clock.now() + engine.settings.drainSecondsMax * 1000;
-  const published: Published = { ids: new Set(), commits: 0, isShared: false };
+  const published: Published = { ids: new Set(), commits: 0 };
   let pass: Pass = { progress: undefined, published, meter, hasCommitted: false, refusals: 0 };
   try {
     do {
