@@ -34,7 +34,8 @@ export function laneSessionOf({ key, generation, lane }: LanePlace): string {
   return generation === 0 ? key : `${key.replaceAll('~', '~~')}~${generation}.${lane}`;
 }
 
-const ending = /^(.*?)(~+)(0|[1-9]\d{0,3})\.(0|[1-9]\d{0,3})$/su;
+// The run begins behind something else, or a long one would be tried from each of its places.
+const ending = /^(|.*?[^~])(~+)(0|[1-9]\d{0,3})\.(0|[1-9]\d{0,3})$/su;
 
 /** A text that ends like a lane, generation 0 (`<key>~0.0`) included: how an operator names it. */
 export function laneNamed(text: string): LanePlace | undefined {

@@ -82,7 +82,7 @@ const answerWithinMs = 15_000;
 
 /** The layout as the app's API tells it: `GET /api/lanes/{convoy}`; `code` is a function key. */
 export function lanesFrom(url: string, options: { code?: string } = {}): LaneSource {
-  const base = url.replace(/\/+$/, '');
+  const base = url.replace(/(?<!\/)\/+$/, '');
   return async (convoy) => {
     const response = await fetch(`${base}/api/lanes/${encodeURIComponent(convoy)}`, {
       headers: options.code === undefined ? {} : { 'x-functions-key': options.code },

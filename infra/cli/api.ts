@@ -37,7 +37,7 @@ export function apiUrl(flags: ApiFlags): string {
     process.env['CONVOY_URL'] ??
     readStackAddress(flags.data)?.http ??
     'http://localhost:7071';
-  return url.replace(/\/+$/, '');
+  return url.replace(/(?<!\/)\/+$/, '');
 }
 
 /** The path of one convoy key, with any further steps. */

@@ -120,7 +120,7 @@ function health(namespace: Namespace): Answer {
 
 function decoded(pathname: string): string | undefined {
   try {
-    return decodeURIComponent(pathname).replace(/^\/+|\/+$/g, '');
+    return decodeURIComponent(pathname).replace(/^\/+|(?<!\/)\/+$/g, '');
   } catch {
     return undefined;
   }

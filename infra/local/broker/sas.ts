@@ -3,7 +3,7 @@ import { createHmac, timingSafeEqual } from 'node:crypto';
 
 /** Why a SAS token is refused, or undefined when it is good. */
 export function sasFault(token: string, key: string, nowMs: number): string | undefined {
-  const text = /^SharedAccessSignature\s+(.*)$/.exec(token)?.[1];
+  const text = /^SharedAccessSignature\s+(\S.*)$/.exec(token)?.[1];
   if (text === undefined) return 'The token is not a SharedAccessSignature.';
   const fields = new Map(
     text.split('&').map((part) => {

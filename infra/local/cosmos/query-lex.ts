@@ -23,7 +23,7 @@ const keywords = new Set(
 /** Keywords that may also be names (`c.value`, an alias `top`). */
 export const isKeyword = (kind: string): boolean => keywords.has(kind);
 
-const blank = /(?:\s+|--[^\n]*)+/y;
+const blank = /(?:\s|--[^\n]*)+/y;
 const number = /0[xX][0-9a-fA-F]+|(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?/y;
 const word = /@?[A-Za-z_][A-Za-z0-9_]*/y;
 const sign = />>>|\|\||\?\?|<=|>=|!=|<>|<<|>>|[-+*/%&|^~(),.[\]{}:?=<>]/y;

@@ -39,7 +39,7 @@ export function adminRoute(options: AdminOptions): HostRoute {
   const answers = new Map([...hostAnswers(options), ...functionAnswers(options)]);
   return async (request, response, url) => {
     if (!/^\/admin(\/|$)/i.test(url.pathname)) return false;
-    const path = url.pathname.slice('/admin'.length).replace(/\/+$/, '');
+    const path = url.pathname.slice('/admin'.length).replace(/(?<!\/)\/+$/, '');
     const [, name] = /^\/functions\/([^/]+)/i.exec(path) ?? [];
     const known = name === undefined ? path : path.replace(name, '{name}');
     const answer = answers.get(`${request.method} ${known.toLowerCase()}`);

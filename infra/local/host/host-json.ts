@@ -96,7 +96,7 @@ export function readHostSettings(appDir: string, warn: Warn): HostSettings {
   const settings: HostSettings = {
     functionTimeoutMs: timeoutMs ?? 0,
     functionTimeoutText: timeout,
-    routePrefix: String(http['routePrefix'] ?? 'api').replace(/^\/+|\/+$/g, ''),
+    routePrefix: String(http['routePrefix'] ?? 'api').replace(/^\/+|(?<!\/)\/+$/g, ''),
     customHeaders: section(http, 'customHeaders') as Record<string, string>,
     allowedFunctions: Array.isArray(file['functions']) ? file['functions'].map(String) : undefined,
     durable: durableSettings(durable, faults),

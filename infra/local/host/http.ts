@@ -124,7 +124,7 @@ async function dispatch(
   }
   const method = request.method ?? 'GET';
   // the raw path: decoding is the matcher's
-  const path = (request.url.split('?', 1)[0] ?? '/').replace(/\/+$/, '') || '/';
+  const path = (request.url.split('?', 1)[0] ?? '/').replace(/(?<!\/)\/+$/, '') || '/';
   for (const { fn, route } of options.functions) {
     const params = matchRoute(route, method, path);
     if (!params) continue;

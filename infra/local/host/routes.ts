@@ -15,7 +15,7 @@ export interface Route {
 }
 
 const guid = /^\{?[0-9a-f]{8}-?(?:[0-9a-f]{4}-?){3}[0-9a-f]{12}\}?$/i;
-const decimal = /^[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?$/i;
+const decimal = /^[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:e[+-]?\d+)?$/i;
 const whole = /^[+-]?\d+$/;
 const between = (value: bigint, bits: bigint): boolean =>
   BigInt.asIntN(Number(bits), value) === value;
@@ -191,4 +191,4 @@ function decodeSegment(text: string): string {
 }
 
 const escapeText = (text: string): string => text.replace(/[.*+?^${}()|[\]\\]/g, '\\$&');
-const trimSlashes = (text: string): string => text.replace(/^\/+|\/+$/g, '');
+const trimSlashes = (text: string): string => text.replace(/^\/+|(?<!\/)\/+$/g, '');
