@@ -132,5 +132,7 @@ export function serviceBusFault(error: unknown): ServiceBusFault {
   if (networkFaults.has(code) || [...networkFaults].some((name) => error.message.includes(name))) {
     return 'transient';
   }
+  // A connection that ended while the client said who it is: it has no reason to tell.
+  if (error.message.startsWith('Unknown error encountered')) return 'transient';
   return 'retryable' in error && error.retryable === true ? 'transient' : 'permanent';
 }

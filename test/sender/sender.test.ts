@@ -277,6 +277,7 @@ describe('the Service Bus seam', () => {
     [error('ServiceCommunicationProblem', 'The entity could not be found.'), 'notFound'],
     [error('MessageSizeExceeded', 'too large'), 'tooLarge'],
     [error('ServiceBusy', 'busy'), 'transient'],
+    [new Error('Unknown error encountered.'), 'transient'],
     [new TypeError('no array'), 'permanent'],
     ['not even an error', 'permanent'],
   ])('the fault %s is %s', (fault, kind) => {
