@@ -22,7 +22,7 @@ import { prng } from '../support/prng.ts';
 import { Disturbance } from './disturbance.ts';
 import { MetersLoad } from './meters-load.ts';
 import type { MeterCounts } from './meters-load.ts';
-import { Recorder, grows, shown } from './recorder.ts';
+import { Recorder, grows, shown, weigh } from './recorder.ts';
 import { Waves } from './waves.ts';
 
 const { values: flags } = parseArgs({
@@ -77,7 +77,7 @@ async function record(recorder: Recorder, { waves, meters }: Load, untilMs: numb
   let reportAt = Date.now() + reportEveryMs;
   while (Date.now() < untilMs) {
     await pause(sampleEveryMs);
-    recorder.sample(waves.sent + meters.sent);
+    recorder.sample();
     if (Date.now() < reportAt) continue;
     reportAt += reportEveryMs;
     const leftSeconds = Math.max(Math.round((untilMs - Date.now()) / 1_000), 0);
@@ -188,6 +188,9 @@ async function main(): Promise<void> {
   const ended = await fleet.end();
   if (ended.left.length > 0) faults.push(`left running: ${ended.left.join(', ')}`);
   contentsOf(fleet);
+  const weight = weigh(fleet, waves.sent + meters.sent);
+  print(`  bytes per message sent: ${weight.text}`);
+  faults.push(...weight.faults);
   print('  second half of the run      first    last    most    rise');
   for (const line of lines) {
     print(shown(line));
