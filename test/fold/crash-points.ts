@@ -2,7 +2,9 @@
 import type { Case } from './cases.ts';
 import { follow } from './follow.ts';
 import { exactTrial } from './plans.ts';
-import type { Fault } from './world.ts';
+import type { Fault, Plan } from './world.ts';
+
+type How = Partial<Plan> & { chunk: number };
 
 export interface Tried {
   wrong: string[];
@@ -15,30 +17,30 @@ const single: readonly Fault[] = [
 const paired: readonly Fault[] = ['dies before', 'dies after'];
 
 /** Each call of the calm run, and what recovery adds to it, in turn. */
-export async function everyFault(given: Case, chunk: number): Promise<Tried> {
+export async function everyFault(given: Case, how: How): Promise<Tried> {
   const tried: Tried = { wrong: [], runs: 0 };
-  const calls = await calmCalls(given, chunk, tried);
+  const calls = await calmCalls(given, how, tried);
   for (const fault of single) {
     for (let n = 1; n <= calls; n += 1)
-      await one(tried, given, { chunk, at: new Map([[n, fault]]) });
+      await one(tried, given, { ...how, at: new Map([[n, fault]]) });
   }
   return tried;
 }
 
 /** Each two of them: the second also among the calls of the recovery from the first. */
-export async function everyPair(given: Case, chunk: number): Promise<Tried> {
+export async function everyPair(given: Case, how: How): Promise<Tried> {
   const tried: Tried = { wrong: [], runs: 0 };
-  const calls = await calmCalls(given, chunk, tried);
+  const calls = await calmCalls(given, how, tried);
   for (const first of paired) {
     for (let n = 1; n <= calls; n += 1) {
-      const after = await one(tried, given, { chunk, at: new Map([[n, first]]) });
+      const after = await one(tried, given, { ...how, at: new Map([[n, first]]) });
       for (const second of paired) {
         for (let m = n + 1; m <= after; m += 1) {
           const at = new Map([
             [n, first],
             [m, second],
           ]);
-          await one(tried, given, { chunk, at });
+          await one(tried, given, { ...how, at });
         }
       }
     }
@@ -46,8 +48,8 @@ export async function everyPair(given: Case, chunk: number): Promise<Tried> {
   return tried;
 }
 
-async function calmCalls(given: Case, chunk: number, tried: Tried): Promise<number> {
-  const { calls, wrong } = await follow(given, exactTrial(new Map(), { chunk }));
+async function calmCalls(given: Case, how: How, tried: Tried): Promise<number> {
+  const { calls, wrong } = await follow(given, exactTrial(new Map(), how));
   tried.wrong.push(...wrong);
   return calls;
 }
@@ -56,9 +58,9 @@ async function calmCalls(given: Case, chunk: number, tried: Tried): Promise<numb
 async function one(
   tried: Tried,
   given: Case,
-  { at, chunk }: { at: ReadonlyMap<number, Fault>; chunk: number },
+  { at, ...how }: How & { at: ReadonlyMap<number, Fault> },
 ): Promise<number> {
-  const { wrong, happened, calls } = await follow(given, exactTrial(at, { chunk }));
+  const { wrong, happened, calls } = await follow(given, exactTrial(at, how));
   if (happened.length === 0) return calls; // not possible at this call
   tried.runs += 1;
   if (wrong.length > 0) tried.wrong.push(`${happened.join(', ')}: ${wrong.join('; ')}`);

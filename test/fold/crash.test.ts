@@ -6,6 +6,7 @@ import type { Case } from './cases.ts';
 import { plainWindow } from './cases.ts';
 import { everyFault, everyPair } from './crash-points.ts';
 import { message, send, story } from './regressions.ts';
+import type { Plan } from './world.ts';
 
 const limit = { timeout: 600_000 };
 const session = { ...plainWindow, kind: 'session' } as const;
@@ -66,7 +67,7 @@ const namesOf = Object.keys(stories);
 test.each(namesOf)('one call goes wrong: %s', limit, async (name) => {
   const { given, chunk } = storyOf(name);
 
-  const { wrong, runs } = await everyFault(given, chunk);
+  const { wrong, runs } = await everyFault(given, { chunk });
 
   expect(wrong).toEqual([]);
   expect(runs).toBeGreaterThan(50);
@@ -75,10 +76,25 @@ test.each(namesOf)('one call goes wrong: %s', limit, async (name) => {
 test('two calls go wrong: a message and its repeat', limit, async () => {
   const given = story({ windows: [plainWindow] }, send(message(0), message(0, { again: 1 })));
 
-  const { wrong, runs } = await everyPair(given, 1_000);
+  const { wrong, runs } = await everyPair(given, { chunk: 1_000 });
 
   expect(wrong).toEqual([]);
   expect(runs).toBeGreaterThan(100);
+});
+
+/** Breaks one rule in what reaches the store; some crash point must show it. */
+const sabotages: Record<string, NonNullable<Plan['sabotage']>> = {
+  'H11 without reading the outbox': (store) => ({ ...store, readOutbox: async () => [] }),
+  'W4 without the closed sessions': (store) => ({ ...store, readSessions: async () => [] }),
+};
+
+test.each(Object.keys(sabotages))('a broken rule is found: %s', limit, async (name) => {
+  const { given } = storyOf('sessions that are joined, taken back and opened again');
+  const sabotage = sabotages[name];
+
+  const { wrong } = await everyFault(given, { chunk: 1, ...(sabotage && { sabotage }) });
+
+  expect(wrong.length).toBeGreaterThan(0);
 });
 
 function storyOf(name: string): { given: Case; chunk: number } {

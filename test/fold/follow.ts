@@ -3,7 +3,7 @@
 import { type Case, Senders, definitionOf, refEffect, silenceMs } from './cases.ts';
 import { differences, factsOfFold } from './facts.ts';
 import { Fold } from './reference.ts';
-import { type RefAction, may } from './reference-types.ts';
+import { actions, may } from './reference-types.ts';
 import type { Feed, Trial } from './plans.ts';
 import { World } from './world.ts';
 
@@ -13,10 +13,6 @@ export interface Followed {
   calls: number;
   happened: string[];
 }
-
-const actions: readonly RefAction[] = [
-  ...(['replay', 'retry', 'park', 'skip', 'resume', 'pause', 'cancel'] as const),
-];
 
 export async function follow(given: Case, trial: Trial): Promise<Followed> {
   const run = new Run(given, trial);
@@ -48,6 +44,7 @@ class Run {
     this.#version = given.spec.version;
     this.#definition = definitionOf(given, this.#version, this.#surroundings);
     this.world = new World(plan, this.#definition, given.spec.parkedMax);
+    this.world.observer.mayForget = given.spec.keepsShort;
   }
 
   async all(): Promise<void> {

@@ -5,7 +5,11 @@ import type { Admitted } from '../../shared/convoy/state.ts';
 export type RefMessage = Omit<Admitted, 'position'>;
 export type RefEffect =
   { kind: 'done'; result: unknown } | { kind: 'failed'; code: string } | undefined;
-export type RefAction = 'pause' | 'resume' | 'retry' | 'skip' | 'park' | 'replay' | 'cancel';
+/** What an operator can do; a case chooses among those that are possible. */
+export const actions = [
+  ...(['replay', 'retry', 'park', 'skip', 'resume', 'pause', 'cancel'] as const),
+];
+export type RefAction = (typeof actions)[number];
 
 export interface RefSettlement {
   position: number;

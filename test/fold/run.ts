@@ -34,7 +34,7 @@ async function one(given: Case, trial: string | undefined): Promise<boolean> {
 
 async function judge(given: Case, trial: number): Promise<void> {
   if (flags.crashes) {
-    const { wrong } = await everyFault(given, 1 + (trial % 3));
+    const { wrong } = await everyFault(given, { chunk: 1 + (trial % 3) });
     if (wrong.length > 0) throw new Error(shown({ given, wrong, happened: [] }));
     return;
   }

@@ -32,6 +32,8 @@ export interface Plan extends Choices {
   messagesPerCommit: number;
   drainSecondsMax: number;
   remembers: boolean;
+  /** Lets a test break a rule and see it found. */
+  sabotage?(store: ConvoyStore): ConvoyStore;
 }
 
 export const calmPlan: Plan = {
@@ -73,7 +75,7 @@ export class World {
     this.#parkedMax = parkedMax;
     this.#turns = createTurns(startMs, plan);
     this.observer = new Observer(createMemoryStore({ clock: this.#turns.clock }));
-    this.#store = this.observer.store;
+    this.#store = plan.sabotage?.(this.observer.store) ?? this.observer.store;
     this.#hub = createHub(this.#turns, (request) => this.#activity(request));
     this.#process = this.#born();
   }
