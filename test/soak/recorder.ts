@@ -21,8 +21,8 @@ const mb = 1e6;
  *  16 MB of message bodies; connections of the Cosmos client, as many as requests at once; code
  *  that becomes fast). */
 const bounds = { heap: 12 * mb, external: 20 * mb, rss: 80 * mb, handles: 60, wal: 8 * mb };
-/** What is kept of a message while it is retained: twice what was measured where keys are sparse and
- *  each message opens an epoch, 2,473 bytes, 472 and 1,204. */
+/** What is kept of a message while it is retained: twice what was measured where keys are sparse
+ *  and each message opens an epoch, 2,473 bytes, 472 and 1,204. */
 const bytesPerMessageMax: Readonly<Record<string, number>> = {
   'cosmos.sqlite': 5_000,
   'service-bus.sqlite': 1_000,
