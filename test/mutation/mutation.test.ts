@@ -8,6 +8,7 @@ import { expect, test } from 'vitest';
 import { assertApplies, distUrl } from './mutant.ts';
 import { equivalents } from './mutants/equivalents.ts';
 import { mutants } from './mutants/list.ts';
+import { unseen } from './mutants/unseen.ts';
 import { type Result, controlsOf, runTasks, taskOf } from './run.ts';
 
 const seedsOfFastOnes = 10;
@@ -15,7 +16,7 @@ const fast = mutants.filter(({ seedsMax }) => seedsMax <= seedsOfFastOnes);
 const atOnce = 2;
 
 test('every mutant still applies to the code, exactly once', () => {
-  const stale = [...mutants, ...equivalents].flatMap((mutant) => {
+  const stale = [...mutants, ...equivalents, ...unseen].flatMap((mutant) => {
     try {
       assertApplies(mutant, distUrl);
       return [];

@@ -8,6 +8,7 @@ export interface Results {
   found: readonly Result[];
   controls: readonly Task[];
   equivalents: readonly Equivalent[];
+  unseen: readonly Mutant[];
   /** Seeds of the scenario `mixed` that each mutant met as well; 0 = none. */
   simulated: number;
   mixed: readonly Result[];
@@ -20,7 +21,7 @@ const head = (cells: readonly string[]): string[] => [row(cells), row(cells.map(
 const cell = (text: string): string => text.replaceAll(/\s+/g, ' ').replaceAll('|', '/').trim();
 
 export function resultsText(results: Results): string {
-  const { mutants, found, controls, equivalents, simulated, mixed } = results;
+  const { mutants, found, controls, equivalents, unseen, simulated, mixed } = results;
   const isFound = (result: Result | undefined): boolean => result?.kind === 'found';
   const histories = controls.reduce((sum, { count }) => sum + count, 0);
   const inMixed = mixed.filter(isFound).length;
@@ -41,7 +42,7 @@ export function resultsText(results: Results): string {
       'rule of the',
     'hand-off protocol broken; `seed` is the first seed, counted from 1, whose history shows it.',
     '',
-    `${found.filter(isFound).length} of ${mutants.length} mutants are found. The code as it is`,
+    `${found.filter(isFound).length} of ${mutants.length} mutants are found; the code as it is`,
     `passes the same seeds: ${histories} histories of ${controls.length} scenarios.`,
     ...(simulated > 0
       ? [
@@ -53,6 +54,15 @@ export function resultsText(results: Results): string {
     '',
     ...head(simulated > 0 ? [...columns, 'in `mixed`'] : columns),
     ...rows,
+    '',
+    '## Not seen yet',
+    '',
+    'No scenario of today shows these within its seeds, and no argument makes them equivalent.',
+    '',
+    ...head(['rule', 'broken', 'tried in', 'seeds']),
+    ...unseen.map(({ rule, name, scenario, seedsMax }) =>
+      row([rule, name, scenario, String(seedsMax)]),
+    ),
     '',
     '## Equivalent ones',
     '',

@@ -131,19 +131,6 @@ export const admitting: Mutant[] = [
   },
   {
     rule: 'H1',
-    name: 'a duplicate is served by whatever gate is read',
-    edits: [
-      {
-        file: admit,
-        find: 'read && read.item.tail >= seen.position ? read.item : undefined',
-        replace: 'read?.item',
-      },
-    ],
-    scenario: 'astray',
-    seedsMax: 300,
-  },
-  {
-    rule: 'H1',
     name: 'a refused batch counts as admitted',
     edits: [{ file: admit, find: 'if (result.applied) {', replace: 'if (result) {' }],
     scenario: 'hostile',

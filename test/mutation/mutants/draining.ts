@@ -271,19 +271,6 @@ export const draining: Mutant[] = [
   },
   {
     rule: 'H7',
-    name: 'the new generation forgets that the linger has passed',
-    edits: [
-      {
-        file: orchestrator,
-        find: 'failures, mayClose, ...shown }',
-        replace: 'failures, ...shown }',
-      },
-    ],
-    scenario: 'unstaffed',
-    seedsMax: 300,
-  },
-  {
-    rule: 'H7',
     name: 'an unknown definition is no hold',
     edits: [
       {

@@ -9,7 +9,6 @@ const ensureStarted = 'shared/engine/ensure-started.js';
 const handoff = 'shared/convoy/handoff.js';
 const load = 'shared/engine/load.js';
 const outbox = 'shared/engine/outbox.js';
-const outputs = 'shared/convoy/outputs.js';
 
 const admitting: Equivalent[] = [
   {
@@ -142,15 +141,6 @@ const draining: Equivalent[] = [
       'a drain publishes before it does anything else, and fails when it cannot; without ' +
       'both it is found',
     scenario: 'hostile',
-  },
-  {
-    rule: 'H5',
-    name: 'no bound of bytes',
-    edits: [{ file: outputs, find: 'bytesMax: 1_500_000', replace: 'bytesMax: 1e12' }],
-    why:
-      'a commit that the store refuses as too large is tried again with half of it; ' +
-      'without both it is found',
-    scenario: 'burst',
   },
   {
     rule: 'H7',

@@ -86,6 +86,13 @@ export const fencing: Mutant[] = [
   },
   {
     rule: 'H5',
+    name: 'no bound of bytes',
+    edits: [{ file: outputs, find: 'bytesMax: 1_500_000', replace: 'bytesMax: 1e12' }],
+    scenario: 'burst',
+    seedsMax: 10,
+  },
+  {
+    rule: 'H5',
     name: 'neither bound of bytes, nor a second try with half of it',
     edits: [
       { file: outputs, find: 'bytesMax: 1_500_000', replace: 'bytesMax: 1e12' },

@@ -7,6 +7,7 @@ import { fencing } from './fencing.ts';
 import { holding } from './holding.ts';
 import { rollingUp } from './rolling-up.ts';
 import { settling } from './settling.ts';
+import { sweeping } from './sweeping.ts';
 import { waking } from './waking.ts';
 
 export const mutants: Mutant[] = [
@@ -15,6 +16,7 @@ export const mutants: Mutant[] = [
   ...fencing,
   ...draining,
   ...holding,
+  ...sweeping,
   ...settling,
   ...delivering,
   ...rollingUp,

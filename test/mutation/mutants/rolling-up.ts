@@ -174,4 +174,15 @@ export const rollingUp: Mutant[] = [
     ],
     { scenario: 'roll-up' },
   ),
+  mutant(
+    'the mark is overwritten by the publisher',
+    [
+      {
+        file: publisher,
+        find: 'this.#head = { ...this.#head, dirty, missed };',
+        replace: '',
+      },
+    ],
+    { seedsMax: 300 },
+  ),
 ];

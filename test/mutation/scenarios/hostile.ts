@@ -52,7 +52,7 @@ export const astray: Scenario = async (seed) => {
   const world = createWorld({
     seed,
     definition: recording({ lingerSeconds: 1 }),
-    ...{ crash: 0.03, stale: 0.4 },
+    ...{ crash: 0.03, stale: 0.15 },
     isForgetful: seed % 2 === 0,
   });
   const traffic = startTraffic(world, { messages: 8, holders: 0.2, pauseMsMax: 6_000 });

@@ -21,7 +21,7 @@ interface Armed {
 export const death = (): Promise<never> => new Promise<never>(() => undefined);
 
 /** A world that takes more steps spins. */
-const stepsMax = 400_000;
+const stepsMax = 200_000;
 
 /** `slow`: how often a timer fires although steps wait, which is what a slow store looks like. */
 export function createScheduler(random: Prng, slow: number): Scheduler {

@@ -184,10 +184,11 @@ export function createWorld(options: WorldOptions): World {
     return host;
   };
   const known = knownAt(definitions, () => !state.isCalm && random.chance(options.unknown ?? 0));
+  const hubFaults: HubFaults = { ...noHubFaults, ...options.hub };
   const hub = createHub({
     clock,
     random,
-    faults: { ...noHubFaults, ...options.hub },
+    faults: hubFaults,
     turn: () => scheduler.turn(),
     attemptMsMax: options.attemptMsMax ?? 60_000,
     drain: (request) => {
@@ -216,7 +217,10 @@ export function createWorld(options: WorldOptions): World {
       return { ...engine, store };
     },
     crash: () => [...hosts].forEach(kill),
-    calm: () => void (state.isCalm = true),
+    calm() {
+      state.isCalm = true;
+      Object.assign(hubFaults, noHubFaults);
+    },
     pause: (ms) => new Promise((go) => clock.after(ms, () => go())),
   };
 }
