@@ -45,3 +45,12 @@ export class MessageCache {
 
 const costOf = ({ content }: CachedMessage): number =>
   entryBytes + content.annotations.length + content.bare.length;
+
+/** Bytes of their own: a view into what came from a socket, or a piece of Node's pool, would keep
+ *  64 KB alive for a message of 300 bytes, and the bound of the cache would mean nothing. */
+export function compact(bytes: Buffer): Buffer {
+  if (bytes.buffer.byteLength <= 2 * bytes.length) return bytes;
+  const own = Buffer.allocUnsafeSlow(bytes.length);
+  bytes.copy(own);
+  return own;
+}

@@ -16,7 +16,7 @@ import { DatabaseSync } from 'node:sqlite';
 import { realClock } from '../../../shared/clock.ts';
 import type { Change, Stored } from './entity-port.ts';
 import type { Entry } from './lane.ts';
-import { MessageCache } from './message-cache.ts';
+import { MessageCache, compact } from './message-cache.ts';
 import type { CachedMessage } from './message-cache.ts';
 import { withProperties } from './message.ts';
 import type { Content, Property } from './message.ts';
@@ -129,7 +129,8 @@ export class Store {
   private follow(change: Pending): void {
     if (change.kind === 'add') {
       const { annotations, bare } = change.message;
-      this.cache.put(change.id, { entry: change.entry, content: { annotations, bare } });
+      const content = { annotations: compact(annotations), bare: compact(bare) };
+      this.cache.put(change.id, { entry: change.entry, content });
     } else if (change.kind === 'update') this.recache(change.id, change);
     else if (change.kind === 'move') this.recache(change.from, change);
     else if (change.kind === 'remove') this.cache.delete(change.id);
