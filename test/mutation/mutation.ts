@@ -1,5 +1,5 @@
 // `npm run mutation`: every mutant against its scenario, the same seeds without a mutant, and the
-// equivalent and the unseen ones once more. Exit 1 when a mutant survives, or when the code as it is
+// equivalent and the unseen ones once more. Exit 1 when a mutant survives, or when the right code
 // is found wrong.
 //
 //   -- --rule H5       only this rule
