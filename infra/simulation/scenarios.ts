@@ -154,10 +154,17 @@ export const scenarios: readonly Scenario[] = [
   {
     name: 'steady',
     about: 'one key that never falls silent: its instance lives on from generation to generation',
-    rates: usualFaults,
+    // Nothing ends the instance or lets it sleep, or it would not come to a next generation.
+    rates: {
+      ...usualFaults,
+      'hub.terminate': 0,
+      'hub.purge': 0,
+      'hub.wakeLost': 0,
+      'hub.eventsDropped': 0.9,
+    },
     sessionIdleMs,
     plot: (random) =>
-      plainPlot(random, { keys: 1, messages: 80, pauseMsMax: 2_000, isSteady: true }),
+      plainPlot(random, { keys: 1, messages: 100, pauseMsMax: 2_000, isSteady: true }),
   },
   {
     name: 'outputs',

@@ -228,7 +228,7 @@ describe('the commands on the HTTP API', () => {
 
     expect(code).toBe(0);
     expect(asked.at(-1)?.url).toBe('/api/convoys?convoy=orders&status=held&backlog=true');
-    expect(stdout).toMatch(/orders +A +held +2 +13 +- +blocked\nmore: --continuation next\n$/);
+    expect(stdout).toMatch(/orders +A +held +2 +13 +- +blocked +-\nmore: --continuation next\n$/);
   });
 
   test(

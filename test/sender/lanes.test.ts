@@ -143,10 +143,10 @@ describe('on a broker', () => {
 
   test('a stream follows a key to another queue, in order', async () => {
     let layout = layoutOf();
-    await using sender = open(() => ({ ...layout, refreshSeconds: 0.001 }));
+    await using sender = open(() => ({ ...layout, refreshSeconds: 0.5 }));
     async function* stream(): AsyncGenerator<KeyedMessage> {
       yield { key: 'K', ...message('1', 'a') };
-      await new Promise((resolve) => setTimeout(resolve, 50));
+      await new Promise((resolve) => setTimeout(resolve, 600));
       layout = { ...layout, all: [{ count: 1, queue: 'moved' }] };
       yield { key: 'K', ...message('2', 'a') };
       yield { key: 'K', ...message('3', 'a') };
