@@ -83,6 +83,9 @@ export async function drain(unmetered: Engine, request: DrainRequest): Promise<D
   const untilAt = engine.clock.now() + engine.settings.drainSecondsMax * 1000;
   const published: Published = { ids: new Set(), commits: 0 };
   let pass: Pass = { progress: undefined, published, meter, hasCommitted: false, refusals: 0 };
+  // What this process remembers may be older than a commit of another one. H5 makes that harmless
+  // for `apply`; an effect would run again for nothing.
+  if (engine.definitions.get(request.convoy)?.effect) engine.store.forget?.(convoyId);
   try {
     do {
       const end = await drainPass(engine, request, pass);
